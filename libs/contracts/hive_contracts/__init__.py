@@ -1,0 +1,1 @@
+"""What crosses a process boundary: names, ids, streams, envelopes, events and states. Data only, no I/O."""

@@ -1,0 +1,240 @@
+"""Agents: what the supervisor says of them, what their harness says, and the commands that concern them."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hive_contracts.envelope import Payload
+from hive_contracts.names import AgentName
+
+
+class Role(StrEnum):
+    MANAGER = "manager"
+    AGENT = "agent"
+
+
+class Engine(StrEnum):
+    """What runs an agent's turns."""
+
+    CLAUDE = "claude"
+    SCRIPTED = "scripted"
+
+
+class Desired(StrEnum):
+    """What the operator wants of a container."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+
+
+class ContainerStatus(StrEnum):
+    """What a container is doing. `CRASHED`: it ended unasked and waits for its restart."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPED = "stopped"
+    CRASHED = "crashed"
+
+
+class AgentRecord(BaseModel):
+    """An agent as the supervisor knows it: a field of `hive:agents`. Trustworthy: no agent can write it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    role: Role = Role.AGENT
+    engine: Engine
+    engine_reason: str = ""
+    desired: Desired = Desired.RUNNING
+    container: ContainerStatus = ContainerStatus.STOPPED
+    container_since: datetime
+    detail: str = ""
+    restarts: int = 0
+    created_at: datetime
+
+
+class TurnState(StrEnum):
+    """What an agent is doing, by its harness."""
+
+    STARTING = "starting"
+    NEEDS_LOGIN = "needs_login"
+    IDLE = "idle"
+    THINKING = "thinking"
+    COMPACTING = "compacting"
+    NAPPING = "napping"
+    RATE_LIMITED = "rate_limited"
+    PAUSED = "paused"
+
+
+class TurnOutcome(StrEnum):
+    """How a turn ended. Only `OK` acks its messages."""
+
+    OK = "ok"
+    CANCELLED = "cancelled"
+    PROMPT_TOO_LONG = "prompt_too_long"
+    RATE_LIMITED = "rate_limited"
+    AUTH = "auth"
+    OVERLOADED = "overloaded"
+    NETWORK = "network"
+    TOOL_STALLED = "tool_stalled"
+    ENGINE_CRASHED = "engine_crashed"
+    ENGINE_HUNG = "engine_hung"
+    FAILED = "failed"
+
+
+class ModelView(BaseModel):
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+    active: str = ""
+    queued: str | None = None
+    last_switched: datetime | None = None
+
+
+class LastTurn(BaseModel):
+    """The turn before. `messages` are message ids, in the order taken up."""
+
+    model_config = ConfigDict(frozen=True)
+
+    turn_id: str
+    started: datetime
+    ended: datetime
+    outcome: TurnOutcome
+    messages: tuple[str, ...] = ()
+
+
+class AgentState(BaseModel):
+    """The harness's own account of itself: `GET /api/state`, and the `state` field of `hive:{<a>}:state` as JSON.
+
+    Written by the container: on the host's side every text in it is untrusted.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    agent: str
+    state: TurnState = TurnState.STARTING
+    since: datetime
+    detail: str = Field(default="", max_length=500)
+    engine: str = Field(default="", max_length=40)
+    model: ModelView = Field(default_factory=ModelView)
+    unread: int = 0
+    context_tokens: int = 0
+    cost_usd: float = 0.0
+    session_id: str | None = Field(default=None, max_length=100)
+    turn_id: str | None = Field(default=None, max_length=100)
+    last_turn: LastTurn | None = None
+    harness_version: str = Field(default="", max_length=40)
+
+
+class SpawnAgent(Payload):
+    """To the supervisor: make an agent and start it. `engine` absent: the hive's own choice."""
+
+    TYPE: ClassVar[str] = "agent.spawn"
+
+    name: AgentName
+    description: str = Field(default="", max_length=500)
+    engine: Engine | None = None
+
+
+class StartAgent(Payload):
+    TYPE: ClassVar[str] = "agent.start"
+
+    name: AgentName
+
+
+class StopAgent(Payload):
+    TYPE: ClassVar[str] = "agent.stop"
+
+    name: AgentName
+
+
+class RestartAgent(Payload):
+    TYPE: ClassVar[str] = "agent.restart"
+
+    name: AgentName
+
+
+class CommandDone(Payload):
+    """The command with this `correlation_id` was carried out."""
+
+    TYPE: ClassVar[str] = "command.done"
+
+    command: str
+    subject: str = ""
+
+
+class CommandFailed(Payload):
+    """The command with this `correlation_id` was refused or failed; nothing was changed. `code` is an error code."""
+
+    TYPE: ClassVar[str] = "command.failed"
+
+    command: str
+    subject: str = ""
+    code: str
+    reason: str
+
+
+class AgentCreated(Payload):
+    TYPE: ClassVar[str] = "agent.created"
+
+    record: AgentRecord
+
+
+class ContainerStarted(Payload):
+    TYPE: ClassVar[str] = "container.started"
+
+    agent: str
+
+
+class ContainerStopped(Payload):
+    """An end that was asked for."""
+
+    TYPE: ClassVar[str] = "container.stopped"
+
+    agent: str
+
+
+class ContainerCrashed(Payload):
+    """An end that nobody asked for. `exit_status` is None when a signal ended it, or when it is not known."""
+
+    TYPE: ClassVar[str] = "container.crashed"
+
+    agent: str
+    exit_status: int | None = None
+    signal: int | None = None
+    uptime_seconds: float = 0.0
+    log_tail: tuple[str, ...] = ()
+
+
+class AgentStateChanged(Payload):
+    """In `hive:{<a>}:live`: the harness's new account of itself."""
+
+    TYPE: ClassVar[str] = "state.changed"
+
+    state: AgentState
+
+
+class ServiceBeat(BaseModel):
+    """A field of `hive:services`: the service is alive. Older than three intervals means it is not."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    service: str
+    pid: int
+    version: str
+    started_at: datetime
+    at: datetime
+
+
+class HiveInfo(BaseModel):
+    """How this hive runs: the `info` field of `hive:info`. `warning` is empty, or what the operator must know."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    runtime: str
+    isolation: str
+    warning: str = ""
+    engine: Engine
+    engine_reason: str = ""
+    version: str

@@ -1,0 +1,74 @@
+"""The root of every hyperhive error, and the few that both sides of a process boundary must know.
+
+HiveError
+├── InvalidName         422  a name that no agent can have
+├── InvalidBody         422  a message body that is empty or not text
+├── BodyTooLong         413  a message body over the limit
+├── UnknownRecipient    404  nobody of that name
+├── NotFound            404  no such message, agent or page
+├── Refused             409  understood, but not now or not so
+├── TimedOut            504  no answer in time; the work may still happen
+└── Unavailable         503  something hyperhive stands on is away
+
+Services add their own under these in their `errors.py`. `code` is stable and part of the API.
+"""
+
+from typing import ClassVar
+
+
+class HiveError(Exception):
+    """An expected failure. `str(error)` is one sentence that says what to do."""
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+
+
+class InvalidName(HiveError):
+    code = "invalid_name"
+    status = 422
+
+
+class InvalidBody(HiveError):
+    code = "invalid_body"
+    status = 422
+
+
+class BodyTooLong(HiveError):
+    code = "body_too_long"
+    status = 413
+
+
+class NotFound(HiveError):
+    code = "not_found"
+    status = 404
+
+
+class UnknownRecipient(NotFound):
+    code = "unknown_recipient"
+
+
+class Refused(HiveError):
+    code = "refused"
+    status = 409
+
+
+class TimedOut(HiveError):
+    code = "timed_out"
+    status = 504
+
+
+class Unavailable(HiveError):
+    code = "unavailable"
+    status = 503
+
+
+def _family(root: type[HiveError]) -> dict[str, type[HiveError]]:
+    found = {root.code: root}
+    for child in root.__subclasses__():
+        found |= _family(child)
+    return found
+
+
+def error_from_code(code: str, text: str) -> HiveError:
+    """The error that `code` names, to raise again on this side of a boundary; `HiveError` for a code unknown here."""
+    return _family(HiveError).get(code, HiveError)(text)

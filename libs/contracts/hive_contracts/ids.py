@@ -1,0 +1,28 @@
+"""Identifiers. Lower-case Crockford base 32, so that one can be read aloud and typed."""
+
+import hashlib
+import secrets
+import time
+from typing import Final
+
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_MESSAGE_ID_BITS: Final = 80
+
+
+def _base32(number: int, length: int) -> str:
+    return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(5 * (length - 1), -1, -5))
+
+
+def new_id() -> str:
+    """26 characters: 48 bits of milliseconds since 1970, then 80 random bits (ULID); sorts by time of making."""
+    return _base32(time.time_ns() // 1_000_000 << 80 | secrets.randbits(80), 26)
+
+
+def message_id(sender: str, key: str, recipient: str) -> str:
+    """The id of the message that `sender` sent to `recipient` under its idempotency `key`.
+
+    A pure function, so that sender and broker name the same message without talking, and a second delivery of one
+    send cannot make a second message. The sender is part of it: nobody can claim another's id.
+    """
+    digest = hashlib.blake2b(f"{sender}\0{key}\0{recipient}".encode(), digest_size=_MESSAGE_ID_BITS // 8).digest()
+    return f"m-{_base32(int.from_bytes(digest), _MESSAGE_ID_BITS // 5)}"

@@ -1,0 +1,151 @@
+"""Messages between principals, and the events of a message's life (DESIGN, section 5)."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hive_contracts.envelope import Payload
+from hive_contracts.errors import BodyTooLong, InvalidBody
+
+MAX_BODY_BYTES: Final = 4096
+
+
+class MessageState(StrEnum):
+    """Where a message is. `ACKED` is final."""
+
+    ACCEPTED = "accepted"
+    DELIVERED = "delivered"
+    IN_TURN = "in_turn"
+    ACKED = "acked"
+    FAILED = "failed"
+
+
+class Message(BaseModel):
+    """A message as its recipient sees it. `sender` is stamped by the broker, never claimed."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    sender: str
+    recipient: str
+    body: str
+    sent_at: datetime
+    in_reply_to: str | None = None
+    trace_id: str
+    hop: int = 0
+
+
+class SendMessage(Payload):
+    """In an outbox: please deliver. The envelope's `id` is the sender's idempotency key; `cause` is the id of the
+    message in whose turn this was written."""
+
+    TYPE: ClassVar[str] = "message.send"
+
+    to: str
+    body: str
+    in_reply_to: str | None = None
+    cause: str | None = None
+
+
+class MessageDelivered(Payload):
+    """In an inbox: the message itself. In `hive:events`: the fact that it got there."""
+
+    TYPE: ClassVar[str] = "message.delivered"
+
+    message: Message
+
+
+class MessageAccepted(Payload):
+    """The broker took a message on. To the sender's control stream (`correlation_id` = key) and to `hive:events`."""
+
+    TYPE: ClassVar[str] = "message.accepted"
+
+    message_id: str
+    sender: str
+    to: str
+    note: str = ""
+
+
+class MessageRefused(Payload):
+    """The broker did not take a message on, and nothing was stored. `retry` says whether other arguments may help."""
+
+    TYPE: ClassVar[str] = "message.refused"
+
+    sender: str
+    to: str
+    code: str
+    reason: str
+    retry: bool = True
+
+
+class MessageInTurn(Payload):
+    """A turn of the recipient took the message up."""
+
+    TYPE: ClassVar[str] = "message.in_turn"
+
+    message_id: str
+    recipient: str
+    turn_id: str
+
+
+class MessageAcked(Payload):
+    """The recipient is done with the message."""
+
+    TYPE: ClassVar[str] = "message.acked"
+
+    message_id: str
+    recipient: str
+    turn_id: str = ""
+
+
+class MessageFailed(Payload):
+    """A turn with the message ended badly; it stays in the inbox and is tried again."""
+
+    TYPE: ClassVar[str] = "message.failed"
+
+    message_id: str
+    recipient: str
+    turn_id: str = ""
+    reason: str = ""
+
+
+class MessageView(BaseModel):
+    """A message with its life so far, as stores and the HTTP API give it. Times are UTC."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    sender: str
+    recipient: str
+    body: str
+    state: MessageState
+    sent_at: datetime
+    in_reply_to: str | None = None
+    trace_id: str
+    hop: int = 0
+    attempts: int = 0
+    steps: tuple["MessageStep", ...] = Field(default=())
+
+
+class MessageStep(BaseModel):
+    """One step in a message's life. `detail` is a turn id, or the reason of a failure."""
+
+    model_config = ConfigDict(frozen=True)
+
+    state: MessageState
+    at: datetime
+    detail: str = ""
+
+
+def check_body(body: str) -> str:
+    """Return `body`; raise `InvalidBody` when it is blank, `BodyTooLong` over `MAX_BODY_BYTES` of UTF-8."""
+    if not body.strip():
+        raise InvalidBody("the body is empty; write what you want to say")
+    size = len(body.encode("utf-8", "surrogatepass"))
+    if size > MAX_BODY_BYTES:
+        raise BodyTooLong(
+            f"the body has {size} bytes, the limit is {MAX_BODY_BYTES}; write it to a file and send its path"
+        )
+    return body

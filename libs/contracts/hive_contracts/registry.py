@@ -1,0 +1,42 @@
+"""The list of every payload in use, with the streams that carry it. `docs/events.md` is checked against it."""
+
+from types import MappingProxyType
+from typing import Final
+
+from hive_contracts import agents, messages, turns
+from hive_contracts.envelope import Payload
+
+OUTBOX, INBOX, CONTROL, LIVE, EVENTS, COMMANDS = "outbox", "inbox", "control", "live", "events", "commands"
+
+CARRIED: Final[tuple[tuple[type[Payload], tuple[str, ...]], ...]] = (
+    (messages.SendMessage, (OUTBOX,)),
+    (messages.MessageDelivered, (INBOX, EVENTS)),
+    (messages.MessageAccepted, (CONTROL, EVENTS)),
+    (messages.MessageRefused, (CONTROL, EVENTS)),
+    (messages.MessageInTurn, (EVENTS,)),
+    (messages.MessageAcked, (EVENTS,)),
+    (messages.MessageFailed, (EVENTS,)),
+    (agents.SpawnAgent, (COMMANDS,)),
+    (agents.StartAgent, (COMMANDS,)),
+    (agents.StopAgent, (COMMANDS,)),
+    (agents.RestartAgent, (COMMANDS,)),
+    (agents.CommandDone, (EVENTS,)),
+    (agents.CommandFailed, (EVENTS,)),
+    (agents.AgentCreated, (EVENTS,)),
+    (agents.ContainerStarted, (EVENTS,)),
+    (agents.ContainerStopped, (EVENTS,)),
+    (agents.ContainerCrashed, (EVENTS,)),
+    (agents.AgentStateChanged, (LIVE,)),
+    (turns.TurnStarted, (LIVE,)),
+    (turns.TurnJoined, (LIVE,)),
+    (turns.TurnText, (LIVE,)),
+    (turns.TurnThinking, (LIVE,)),
+    (turns.TurnToolCall, (LIVE,)),
+    (turns.TurnToolResult, (LIVE,)),
+    (turns.TurnNote, (LIVE,)),
+    (turns.TurnStderr, (LIVE,)),
+    (turns.TurnRaw, (LIVE,)),
+    (turns.TurnEnded, (LIVE,)),
+)
+
+PAYLOADS: Final = MappingProxyType({kind.TYPE: kind for kind, _ in CARRIED})

@@ -1,0 +1,86 @@
+"""A consumer group's reader that strands nothing.
+
+A blocking read that is cancelled, times out or loses its connection can leave entries that the server gave out and
+nobody saw. So this reader asks for its own pending entries first, after every start and every failure, and only then
+for new ones. Ids already handed out and not yet settled are not handed out again until `rewind`.
+"""
+
+import structlog
+
+from hive_runtime.backoff import Backoff
+from hive_runtime.bus import BLOCK_MS, Bus, Entry, Reader
+from hive_runtime.errors import BusUnavailable, NoGroup
+
+log = structlog.get_logger()
+
+
+class Consumer:
+    """One consumer of one group of one stream. `may_create`: whether this user may make a missing group."""
+
+    def __init__(
+        self, bus: Bus, stream: str, group: str, name: str, *, count: int = 100, may_create: bool = True
+    ) -> None:
+        self._bus = bus
+        self._stream = stream
+        self._group = group
+        self._name = name
+        self._count = count
+        self._may_create = may_create
+        self._reader: Reader | None = None
+        self._pending_after: str | None = "0"
+        self._in_hand: set[str] = set()
+        self._backoff = Backoff(first_s=0.02, limit_s=2.0)
+
+    async def read(self, *, count: int | None = None, block_ms: int = BLOCK_MS) -> list[Entry]:
+        """The next entries, own pending ones first; empty only when `block_ms` passed. Waits while Redis is away."""
+        while True:
+            pending_before = self._pending_after
+            try:
+                entries = await self._read_once(count or self._count, block_ms)
+            except BusUnavailable as error:
+                await self._recover(error)
+                continue
+            except BaseException:
+                self._pending_after = "0"
+                raise
+            self._backoff.reset()
+            if entries or (pending_before is None and self._pending_after is None):
+                return entries
+
+    def settle(self, ids: list[str]) -> None:
+        """These were acknowledged."""
+        self._in_hand.difference_update(ids)
+
+    def rewind(self) -> None:
+        """Hand every unacknowledged entry out again."""
+        self._in_hand.clear()
+        self._pending_after = "0"
+
+    async def aclose(self) -> None:
+        if self._reader is not None:
+            await self._reader.aclose()
+
+    async def _read_once(self, count: int, block_ms: int) -> list[Entry]:
+        reader = self._reader = self._reader or self._bus.reader()
+        if self._pending_after is None:
+            entries = await reader.read_new(self._stream, self._group, self._name, count=count, block_ms=block_ms)
+        else:
+            after = self._pending_after
+            found = await reader.read_pending(self._stream, self._group, self._name, after=after, count=count)
+            self._pending_after = found[-1].id if found else None
+            entries = [entry for entry in found if entry.id not in self._in_hand]
+        self._in_hand.update(entry.id for entry in entries)
+        return entries
+
+    async def _recover(self, error: BusUnavailable) -> None:
+        self._pending_after = "0"
+        if isinstance(error, NoGroup) and self._may_create:
+            log.warning("consumer group was gone, made again", stream=self._stream, group=self._group)
+            try:
+                await self._bus.ensure_group(self._stream, self._group)
+                return
+            except BusUnavailable as second:
+                error = second
+        if self._backoff.tries == 0:
+            log.warning("redis is away", stream=self._stream, reason=str(error))
+        await self._backoff.wait()

@@ -1,0 +1,43 @@
+"""Errors of what hyperhive stands on.
+
+Unavailable (contracts)
+├── BusUnavailable   Redis does not answer, or is not ready
+│   └── NoGroup      the stream or its consumer group is gone
+├── BusFull          Redis takes no writes: memory or disk is full
+└── StoreUnavailable a sqlite store cannot be used
+Refused (contracts)
+├── BusDenied        the Redis user may not do this, or the password is wrong
+└── LeaseLost        another harness owns the inbox now
+SettingsError        a settings file or variable is broken
+"""
+
+from hive_contracts.errors import HiveError, Refused, Unavailable
+
+
+class BusUnavailable(Unavailable):
+    code = "redis_unavailable"
+
+
+class NoGroup(BusUnavailable):
+    code = "no_group"
+
+
+class BusFull(Unavailable):
+    code = "redis_full"
+    status = 507
+
+
+class BusDenied(Refused):
+    code = "redis_denied"
+
+
+class LeaseLost(Refused):
+    code = "lease_lost"
+
+
+class StoreUnavailable(Unavailable):
+    code = "store_unavailable"
+
+
+class SettingsError(HiveError):
+    code = "settings"

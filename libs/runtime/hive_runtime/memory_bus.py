@@ -1,0 +1,177 @@
+"""`Bus` in memory: the twin that tests run on, held to the same conformance suite as `RedisBus`."""
+
+import asyncio
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hive_contracts import streams
+from hive_contracts.envelope import Envelope
+from hive_runtime.bus import Ack, Batch, Delivery, Entry, Reader
+from hive_runtime.errors import LeaseLost, NoGroup
+
+Position = tuple[int, int]
+Take = Callable[[], list[Entry]]
+
+
+def _position(entry_id: str) -> Position:
+    time, _, number = entry_id.partition("-")
+    return int(time), int(number or 0)
+
+
+@dataclass(slots=True)
+class _Group:
+    last: Position = (0, 0)
+    pending: dict[str, str] = field(default_factory=dict)  # entry id → consumer
+
+
+@dataclass(slots=True)
+class _Stream:
+    entries: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    groups: dict[str, _Group] = field(default_factory=dict)
+    last: Position = (0, 0)
+
+    def above(self, position: Position, count: int) -> list[str]:
+        return list(itertools.islice((i for i in self.entries if _position(i) > position), count))
+
+
+class MemoryBus:
+    """One process, one loop. Readers share its state."""
+
+    def __init__(self) -> None:
+        self._streams: defaultdict[str, _Stream] = defaultdict(_Stream)
+        self._hashes: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        self._keys: dict[str, str] = {}
+        self._changed = asyncio.Condition()
+        self._clock = itertools.count(1)
+
+    def reader(self) -> Reader:
+        return _MemoryReader(self)
+
+    async def append(self, stream: str, envelope: Envelope) -> str:
+        entry_id = self._append(stream, envelope)
+        async with self._changed:
+            self._changed.notify_all()
+        return entry_id
+
+    def _append(self, stream: str, envelope: Envelope) -> str:
+        position = (next(self._clock), 0)
+        entry_id = f"{position[0]}-0"
+        self._streams[stream].entries[entry_id] = envelope.encode()
+        self._streams[stream].last = position
+        return entry_id
+
+    async def write(self, batch: Batch) -> None:
+        for append in batch.appends:
+            await self.append(append.stream, append.envelope)
+        for ack in batch.acks:
+            self._ack(ack)
+
+    def _ack(self, ack: Ack) -> None:
+        stream = self._streams[ack.stream]
+        for entry_id in ack.ids:
+            if ack.group in stream.groups:
+                stream.groups[ack.group].pending.pop(entry_id, None)
+            if ack.delete:
+                stream.entries.pop(entry_id, None)
+
+    async def deliver(self, deliveries: Sequence[Delivery]) -> list[bool]:
+        fresh = []
+        for delivery in deliveries:
+            key = streams.dedup(delivery.recipient, delivery.key)
+            fresh.append(key not in self._keys)
+            if key not in self._keys:
+                self._keys[key] = await self.append(streams.inbox(delivery.recipient), delivery.envelope)
+        return fresh
+
+    async def ack_leased(self, agent: str, lease: str, ids: Sequence[str]) -> None:
+        if self._hashes[streams.state(agent)].get(streams.LEASE_FIELD) != lease:
+            raise LeaseLost("another harness owns this inbox now")
+        self._ack(Ack(streams.inbox(agent), streams.GROUP_HARNESS, ids, delete=True))
+
+    async def ensure_group(self, stream: str, group: str) -> None:
+        self._streams[stream].groups.setdefault(group, _Group())
+
+    async def last_id(self, stream: str) -> str:
+        entries = self._streams[stream].entries
+        return next(reversed(entries)) if entries else "0-0"
+
+    async def depth(self, stream: str) -> int:
+        return len(self._streams[stream].entries)
+
+    async def hash_set(self, key: str, fields: Mapping[str, str]) -> None:
+        self._hashes[key].update(fields)
+
+    async def hash_delete(self, key: str, names: Sequence[str]) -> None:
+        for name in names:
+            self._hashes[key].pop(name, None)
+
+    async def hash_all(self, key: str) -> dict[str, str]:
+        return dict(self._hashes[key])
+
+    async def ping(self) -> None:
+        return None
+
+    async def aclose(self) -> None:
+        return None
+
+    async def flush(self) -> None:
+        """Lose everything, as FLUSHALL does."""
+        self._streams.clear()
+        self._hashes.clear()
+        self._keys.clear()
+        async with self._changed:
+            self._changed.notify_all()
+
+
+class _MemoryReader:
+    def __init__(self, bus: MemoryBus) -> None:
+        self._bus = bus
+
+    async def read_new(self, stream: str, group: str, consumer: str, *, count: int, block_ms: int) -> list[Entry]:
+        def take() -> list[Entry]:
+            held = self._group(stream, group)
+            found = self._bus._streams[stream].above(held.last, count)
+            for entry_id in found:
+                held.last = _position(entry_id)
+                held.pending[entry_id] = consumer
+            return [Entry(stream, i, self._bus._streams[stream].entries[i]) for i in found]
+
+        return await self._wait(take, block_ms)
+
+    async def read_pending(self, stream: str, group: str, consumer: str, *, after: str, count: int) -> list[Entry]:
+        held = self._group(stream, group)
+        mine = sorted((i for i, owner in held.pending.items() if owner == consumer), key=_position)
+        found = [i for i in mine if _position(i) > _position(after)][:count]
+        return [Entry(stream, i, self._bus._streams[stream].entries.get(i, {}), redelivered=True) for i in found]
+
+    async def read_after(self, cursors: Mapping[str, str], *, count: int, block_ms: int) -> list[Entry]:
+        def take() -> list[Entry]:
+            return [
+                Entry(stream, i, self._bus._streams[stream].entries[i])
+                for stream, after in cursors.items()
+                for i in self._bus._streams[stream].above(_position(after), count)
+            ]
+
+        return await self._wait(take, block_ms)
+
+    async def aclose(self) -> None:
+        return None
+
+    def _group(self, stream: str, group: str) -> _Group:
+        if group not in self._bus._streams[stream].groups:
+            raise NoGroup(f"NOGROUP {group} of {stream}")
+        return self._bus._streams[stream].groups[group]
+
+    async def _wait(self, take: Take, block_ms: int) -> list[Entry]:
+        found = take()
+        if found or not block_ms:
+            return found
+        try:
+            async with asyncio.timeout(block_ms / 1000), self._bus._changed:
+                while not (found := take()):
+                    await self._bus._changed.wait()
+        except TimeoutError:
+            return []
+        return found

@@ -1,0 +1,45 @@
+"""Facts about processes that Python does not offer: dying with the parent, hiding memory, telling two alike apart."""
+
+import ctypes
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_DUMPABLE: Final = 4
+_PR_SET_CHILD_SUBREAPER: Final = 36
+
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def _prctl(option: int, value: int) -> None:
+    if _LIBC.prctl(option, value, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def die_with_parent(number: signal.Signals = signal.SIGTERM) -> Callable[[], None]:
+    """A `preexec_fn`: the kernel sends `number` to the child when the parent's thread ends, however it ends."""
+    parent = os.getpid()
+
+    def set_signal() -> None:
+        _prctl(_PR_SET_PDEATHSIG, number)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return set_signal
+
+
+def hide_memory() -> None:
+    """No process of the same user may read this one's memory, environment or open files (PR_SET_DUMPABLE)."""
+    _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def start_time(pid: int) -> str | None:
+    """When `pid` started, in the kernel's ticks; None when it is gone. With the pid it names one process for ever."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None

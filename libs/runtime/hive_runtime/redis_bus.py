@@ -1,0 +1,182 @@
+"""`Bus` over a real Redis 7 or Valkey 8. The only module that speaks redis-py to streams.
+
+redis-py repeats commands by default and so writes twice, and its default time-out breaks long blocking reads: here no
+connection retries, and a blocking one waits longer than it blocks (reference: Redis streams, traps).
+"""
+
+from collections.abc import Awaitable, Mapping, Sequence
+from importlib.resources import files
+from typing import Any, Final, TypeVar
+
+from redis import exceptions
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from hive_contracts import streams
+from hive_contracts.envelope import Envelope
+from hive_runtime.bus import BLOCK_MS, DEDUP_TTL_S, Ack, Batch, Delivery, Entry, Reader
+from hive_runtime.errors import BusDenied, BusFull, BusUnavailable, LeaseLost, NoGroup
+from hive_runtime.redis_url import RedisAddress
+
+COMMAND_TIMEOUT_S: Final = 5.0
+BLOCK_MARGIN_S: Final = 10.0
+
+T = TypeVar("T")
+
+
+def translate(error: Exception) -> Exception:
+    """redis-py's error as ours."""
+    text = str(error)
+    if isinstance(error, exceptions.NoPermissionError | exceptions.AuthenticationError):
+        return BusDenied(f"Redis refused: {text}")
+    if isinstance(error, exceptions.OutOfMemoryError) or text.startswith(("OOM", "MISCONF")):
+        return BusFull(f"Redis takes no writes: {text}; free memory or disk space")
+    if isinstance(error, exceptions.ResponseError) and "FENCED" in text:
+        return LeaseLost("another harness owns this inbox now")
+    if isinstance(error, exceptions.ResponseError) and "NOGROUP" in text:
+        return NoGroup(text)
+    if isinstance(error, exceptions.RedisError | OSError | TimeoutError):
+        return BusUnavailable(f"Redis does not answer: {text or type(error).__name__}")
+    return error
+
+
+async def _call(command: Awaitable[T]) -> T:
+    try:
+        return await command
+    except (exceptions.RedisError, OSError, TimeoutError) as error:
+        raise translate(error) from error
+
+
+def connect(address: RedisAddress, *, timeout_s: float = COMMAND_TIMEOUT_S) -> Redis:
+    """A client that never retries and gives up after `timeout_s`."""
+    return Redis.from_url(
+        address.url,
+        username=address.username,
+        password=address.password,
+        decode_responses=True,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=COMMAND_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+        client_name=address.client_name,
+    )
+
+
+class RedisReader:
+    """A blocking connection of its own."""
+
+    def __init__(self, address: RedisAddress) -> None:
+        self._redis: Any = connect(address, timeout_s=BLOCK_MS / 1000 + BLOCK_MARGIN_S)
+
+    async def read_new(self, stream: str, group: str, consumer: str, *, count: int, block_ms: int) -> list[Entry]:
+        block = block_ms or None  # 0 would block for ever
+        reply = await _call(self._redis.xreadgroup(group, consumer, {stream: ">"}, count=count, block=block))
+        return _entries(reply, redelivered=False)
+
+    async def read_pending(self, stream: str, group: str, consumer: str, *, after: str, count: int) -> list[Entry]:
+        reply = await _call(self._redis.xreadgroup(group, consumer, {stream: after}, count=count))
+        return _entries(reply, redelivered=True)
+
+    async def read_after(self, cursors: Mapping[str, str], *, count: int, block_ms: int) -> list[Entry]:
+        reply = await _call(self._redis.xread(dict(cursors), count=count, block=block_ms or None))
+        return _entries(reply, redelivered=False)
+
+    async def aclose(self) -> None:
+        await self._redis.aclose()
+
+
+class RedisBus:
+    """`load_functions` says whether this user may load the server-side functions when they are missing."""
+
+    def __init__(self, address: RedisAddress, *, load_functions: bool = False) -> None:
+        self._address = address
+        self._redis: Any = connect(address)
+        self._load_functions = load_functions
+
+    def reader(self) -> Reader:
+        return RedisReader(self._address)
+
+    async def append(self, stream: str, envelope: Envelope) -> str:
+        return str(await _call(self._redis.xadd(stream, envelope.encode())))
+
+    async def write(self, batch: Batch) -> None:
+        pipeline = self._redis.pipeline(transaction=False)
+        for append in batch.appends:
+            pipeline.xadd(append.stream, append.envelope.encode())
+        for ack in batch.acks:
+            _queue_ack(pipeline, ack)
+        await _call(pipeline.execute())
+
+    async def deliver(self, deliveries: Sequence[Delivery]) -> list[bool]:
+        try:
+            return await self._deliver(deliveries)
+        except BusUnavailable as error:
+            if not (self._load_functions and "Function not found" in str(error)):
+                raise
+        await self.load_functions()
+        return await self._deliver(deliveries)
+
+    async def _deliver(self, deliveries: Sequence[Delivery]) -> list[bool]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for delivery in deliveries:
+            keys = (streams.inbox(delivery.recipient), streams.dedup(delivery.recipient, delivery.key))
+            fields = [part for pair in delivery.envelope.encode().items() for part in pair]
+            pipeline.fcall("hive_deliver", len(keys), *keys, DEDUP_TTL_S, *fields)
+        return [fresh == 1 for _, fresh in await _call(pipeline.execute())]
+
+    async def ack_leased(self, agent: str, lease: str, ids: Sequence[str]) -> None:
+        keys = (streams.inbox(agent), streams.state(agent))
+        await _call(self._redis.fcall("hive_ack", len(keys), *keys, streams.GROUP_HARNESS, lease, *ids))
+
+    async def load_functions(self) -> None:
+        """Load `functions.lua`; harmless when it is there."""
+        source = files("hive_runtime").joinpath("functions.lua").read_text()
+        await _call(self._redis.function_load(source, replace=True))
+
+    async def ensure_group(self, stream: str, group: str) -> None:
+        try:
+            await self._redis.xgroup_create(stream, group, id="0", mkstream=True)
+        except exceptions.RedisError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise translate(error) from error
+
+    async def last_id(self, stream: str) -> str:
+        newest = await _call(self._redis.xrevrange(stream, count=1))
+        return str(newest[0][0]) if newest else "0-0"
+
+    async def depth(self, stream: str) -> int:
+        return int(await _call(self._redis.xlen(stream)))
+
+    async def hash_set(self, key: str, fields: Mapping[str, str]) -> None:
+        await _call(self._redis.hset(key, mapping=dict(fields)))
+
+    async def hash_delete(self, key: str, names: Sequence[str]) -> None:
+        await _call(self._redis.hdel(key, *names))
+
+    async def hash_all(self, key: str) -> dict[str, str]:
+        return dict(await _call(self._redis.hgetall(key)))
+
+    async def ping(self) -> None:
+        await _call(self._redis.ping())
+
+    async def aclose(self) -> None:
+        await self._redis.aclose()
+
+
+def _queue_ack(pipeline: Any, ack: Ack) -> None:
+    if not ack.ids:
+        return
+    pipeline.xack(ack.stream, ack.group, *ack.ids)
+    if ack.delete:
+        pipeline.xdel(ack.stream, *ack.ids)
+
+
+def _entries(reply: Any, *, redelivered: bool) -> list[Entry]:
+    """From redis-py's reply: a list of pairs under RESP2, a mapping to lists of lists under RESP3."""
+    if not reply:
+        return []
+    if isinstance(reply, Mapping):
+        found = [(stream, pair) for stream, groups in reply.items() for group in groups for pair in group]
+    else:
+        found = [(stream, pair) for stream, pairs in reply for pair in pairs]
+    return [Entry(stream, pair[0], pair[1] or {}, redelivered) for stream, pair in found]

@@ -1,0 +1,80 @@
+"""The base of every sqlite store: one writer, WAL, numbered migrations; readers open read-only."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from hive_runtime.errors import StoreUnavailable
+
+BUSY_TIMEOUT_S: Final = 5.0
+
+
+class Store:
+    """A writer's connection. `migrations[n]` brings the schema from version n to n + 1 (`PRAGMA user_version`)."""
+
+    def __init__(self, path: Path, migrations: tuple[str, ...]) -> None:
+        self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+            self._db.row_factory = sqlite3.Row
+            self._db.executescript(
+                "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
+            )
+            self._db.execute("PRAGMA foreign_keys=ON")
+            self._migrate(migrations)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreUnavailable(f"cannot use the store {path}: {error}") from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing. Not reentrant. Raises `StoreUnavailable`."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"cannot write the store {self._path}: {error}") from error
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """For reads."""
+        return self._db
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _migrate(self, migrations: tuple[str, ...]) -> None:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version > len(migrations):
+            raise StoreUnavailable(
+                f"the store {self._path} was written by a newer hyperhive (schema {version}, this one knows "
+                f"{len(migrations)}); upgrade hyperhive"
+            )
+        for number, script in enumerate(migrations[version:], start=version + 1):
+            self._db.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version={number}; COMMIT;")
+
+
+@contextmanager
+def read_only(path: Path) -> Iterator[sqlite3.Connection | None]:
+    """A reader's connection for the length of the block; None while the store does not exist yet."""
+    if not path.exists():
+        yield None
+        return
+    try:
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"cannot read the store {path}: {error}") from error
+    connection.row_factory = sqlite3.Row
+    try:
+        yield connection
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"cannot read the store {path}: {error}") from error
+    finally:
+        connection.close()
