@@ -5,8 +5,11 @@ nobody saw. So this reader asks for its own pending entries first, after every s
 for new ones. Ids already handed out and not yet settled are not handed out again until `rewind`.
 """
 
+from collections.abc import Awaitable, Callable
+
 import structlog
 
+from hive_contracts.errors import Unavailable
 from hive_runtime.backoff import Backoff
 from hive_runtime.bus import BLOCK_MS, Bus, Entry, Reader
 from hive_runtime.errors import BusUnavailable, NoGroup
@@ -15,10 +18,21 @@ log = structlog.get_logger()
 
 
 class Consumer:
-    """One consumer of one group of one stream. `may_create`: whether this user may make a missing group."""
+    """One consumer of one group of one stream.
 
-    def __init__(
-        self, bus: Bus, stream: str, group: str, name: str, *, count: int = 100, may_create: bool = True
+    `may_create`: whether this user may make a missing group; `remake` does it, and may make more than this one.
+    """
+
+    def __init__(  # noqa: PLR0913 - a group's reader has an address of four parts
+        self,
+        bus: Bus,
+        stream: str,
+        group: str,
+        name: str,
+        *,
+        count: int = 100,
+        may_create: bool = True,
+        remake: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._bus = bus
         self._stream = stream
@@ -26,6 +40,7 @@ class Consumer:
         self._name = name
         self._count = count
         self._may_create = may_create
+        self._remake = remake or (lambda: bus.ensure_group(stream, group))
         self._reader: Reader | None = None
         self._pending_after: str | None = "0"
         self._in_hand: set[str] = set()
@@ -77,10 +92,31 @@ class Consumer:
         if isinstance(error, NoGroup) and self._may_create:
             log.warning("consumer group was gone, made again", stream=self._stream, group=self._group)
             try:
-                await self._bus.ensure_group(self._stream, self._group)
+                await self._remake()
                 return
             except BusUnavailable as second:
                 error = second
         if self._backoff.tries == 0:
             log.warning("redis is away", stream=self._stream, reason=str(error))
         await self._backoff.wait()
+
+
+async def consume(consumer: Consumer, handle: Callable[[list[Entry]], Awaitable[None]]) -> None:
+    """Hand every batch to `handle`, which acknowledges it, until cancelled.
+
+    When something it stands on is away, the same entries come again later: `handle` must be repeatable.
+    """
+    backoff = Backoff(first_s=0.05, limit_s=5.0)
+    while True:
+        entries = await consumer.read()
+        if not entries:
+            continue
+        try:
+            await handle(entries)
+        except Unavailable as error:
+            log.warning("batch put back", code=error.code, reason=str(error), entries=len(entries))
+            consumer.rewind()
+            await backoff.wait()
+            continue
+        backoff.reset()
+        consumer.settle([entry.id for entry in entries])

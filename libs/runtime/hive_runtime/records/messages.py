@@ -66,6 +66,14 @@ class MessageWriter:
                     news.append(message_id)
         return news
 
+    def delivered(self, messages: Sequence[Message], *, at: int) -> None:
+        """Record that these reached their inboxes."""
+        with self._store.transaction() as db:
+            for message in messages:
+                row = _step(message.id, at, MessageState.DELIVERED)
+                if db.execute(_ADVANCE, row | {"recipient": message.recipient}).rowcount:
+                    db.execute(_STEP, row)
+
     def find(self, message_id: str, recipient: str) -> MessageView | None:
         """The message, if `recipient` received it."""
         found = _select(

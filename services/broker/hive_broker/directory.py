@@ -1,0 +1,72 @@
+"""Who there is: the broker's copy of the registry `hive:agents`, which the supervisor keeps."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+from pydantic import ValidationError
+
+from hive_contracts import streams
+from hive_contracts.agents import AgentRecord
+from hive_contracts.names import OPERATOR
+from hive_runtime.backoff import persist
+from hive_runtime.bus import Bus, Entry, Reader
+from hive_runtime.errors import BusUnavailable
+
+REFRESH_MS: Final = 5_000
+"""How long the registry may have changed without an event before it is read again, in milliseconds."""
+
+log = structlog.get_logger()
+
+
+class Directory:
+    """`principals()` are the agents and the operator: everyone with an inbox."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._agents: dict[str, AgentRecord] = {}
+
+    def principals(self) -> set[str]:
+        return {*self._agents, OPERATOR}
+
+    def get(self, name: str) -> AgentRecord | None:
+        return self._agents.get(name)
+
+    async def refresh(self) -> None:
+        """Read the registry again. Raises `BusUnavailable`.
+
+        An empty one is a server that lost its data, not a hive that lost its agents: the supervisor writes it again.
+        """
+        found = {}
+        for name, text in (await self._bus.hash_all(streams.AGENTS)).items():
+            try:
+                found[name] = AgentRecord.model_validate_json(text)
+            except ValidationError:
+                log.warning("registry entry is malformed", agent=name)
+        self._agents = found or self._agents
+
+    async def follow(self, changed: Callable[[], Awaitable[None]]) -> None:
+        """Keep the copy true until cancelled; call `changed` after each reading."""
+        reader = self._bus.reader()
+        cursor = await persist(lambda: self._bus.last_id(streams.EVENTS))
+        try:
+            while True:
+                await persist(self.refresh)
+                await changed()
+                cursor = await self._next_change(reader, cursor)
+        finally:
+            await reader.aclose()
+
+    async def _next_change(self, reader: Reader, cursor: str) -> str:
+        while True:
+            try:
+                entries = await reader.read_after({streams.EVENTS: cursor}, count=1000, block_ms=REFRESH_MS)
+            except BusUnavailable:
+                return cursor
+            cursor = entries[-1].id if entries else cursor
+            if not entries or any(_concerns_agents(entry) for entry in entries):
+                return cursor
+
+
+def _concerns_agents(entry: Entry) -> bool:
+    return entry.fields.get("type", "").startswith(("agent.", "container."))

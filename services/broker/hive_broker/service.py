@@ -1,0 +1,96 @@
+"""Builds the broker's parts and owns their tasks: for each principal one outbox worker and one recorder."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+
+from hive_broker.config import BrokerSettings
+from hive_broker.directory import Directory
+from hive_broker.outbox import OutboxWorker
+from hive_broker.recorder import Recorder
+from hive_contracts import streams
+from hive_contracts.names import OPERATOR
+from hive_runtime.backoff import persist
+from hive_runtime.beat import beat
+from hive_runtime.bus import Bus, Entry, ensure_principal
+from hive_runtime.consumer import Consumer, consume
+from hive_runtime.records.events import EventWriter
+from hive_runtime.records.messages import MessageWriter
+from hive_runtime.redis_bus import RedisBus
+from hive_runtime.redis_url import RedisAddress
+
+log = structlog.get_logger()
+
+
+async def run(config: BrokerSettings, data_dir: Path, address: RedisAddress) -> None:
+    """Serve until cancelled. Raises `StoreUnavailable` at start."""
+    bus = RedisBus(address, load_functions=True)
+    messages = MessageWriter(data_dir / "broker.sqlite")
+    try:
+        await Broker(config, data_dir, bus, messages).run()
+    finally:
+        messages.close()
+        await bus.aclose()
+
+
+class Broker:
+    """`run` returns only by cancellation."""
+
+    def __init__(self, config: BrokerSettings, data_dir: Path, bus: Bus, messages: MessageWriter) -> None:
+        self._config = config
+        self._data_dir = data_dir
+        self._bus = bus
+        self._messages = messages
+        self._directory = Directory(bus)
+        self._workers: dict[str, tuple[asyncio.Task[None], ...]] = {}
+
+    async def run(self) -> None:
+        log.info("broker started")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(beat(self._bus, "broker"))
+            group.create_task(self._directory.follow(lambda: self._match_workers(group)))
+
+    async def _match_workers(self, group: asyncio.TaskGroup) -> None:
+        """One pair of workers for each principal, and none for anyone else."""
+        present = self._directory.principals()
+        for name in self._workers.keys() - present:
+            for task in self._workers.pop(name):
+                task.cancel()
+        for name in sorted(present - self._workers.keys()):
+            self._workers[name] = (
+                group.create_task(self._serve_outbox(name), name=f"outbox of {name}"),
+                group.create_task(self._serve_live(name), name=f"recorder of {name}"),
+            )
+
+    async def _serve_outbox(self, name: str) -> None:
+        worker = OutboxWorker(name, bus=self._bus, messages=self._messages, directory=self._directory)
+        await self._serve(name, streams.outbox(name), streams.GROUP_BROKER, worker.handle)
+
+    async def _serve_live(self, name: str) -> None:
+        path = self._data_dir / "agents" / name / "events.sqlite"
+        events = None if name == OPERATOR else await persist(lambda: _open_events(path))
+        recorder = Recorder(name, bus=self._bus, messages=self._messages, events=events)
+        try:
+            await self._serve(name, streams.live(name), streams.GROUP_RECORDER, recorder.handle)
+        finally:
+            if events:
+                events.close()
+
+    async def _serve(
+        self, name: str, stream: str, group: str, handle: Callable[[list[Entry]], Awaitable[None]]
+    ) -> None:
+        async def remake() -> None:
+            await ensure_principal(self._bus, name)
+
+        await persist(remake)
+        consumer = Consumer(self._bus, stream, group, self._config.name, count=self._config.batch, remake=remake)
+        try:
+            await consume(consumer, handle)
+        finally:
+            await consumer.aclose()
+
+
+async def _open_events(path: Path) -> EventWriter:
+    return EventWriter(path)
