@@ -1,0 +1,101 @@
+"""Commands from the dashboard: carried out once, answered by `correlation_id` on `hive:events`."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+
+from hive_contracts import streams
+from hive_contracts.agents import (
+    CommandDone,
+    CommandFailed,
+    Desired,
+    RestartAgent,
+    Role,
+    SpawnAgent,
+    StartAgent,
+    StopAgent,
+)
+from hive_contracts.envelope import Envelope, MalformedEnvelope
+from hive_contracts.errors import HiveError
+from hive_runtime.bus import Ack, Append, Batch, Bus, Entry
+from hive_supervisor.errors import AgentExists, UnknownAgent
+from hive_supervisor.fleet import SOURCE, Fleet
+from hive_supervisor.store import Answer, NewAgent, SupervisorStore, Unit
+
+SETTLE_TIMEOUT_S: Final = 8.0
+"""How long an answer waits for the container to get where it is wanted, in seconds."""
+
+log = structlog.get_logger()
+
+_WANTED: Final = {StartAgent.TYPE: Desired.RUNNING, StopAgent.TYPE: Desired.STOPPED, RestartAgent.TYPE: Desired.RUNNING}
+"""What a lifecycle command makes of an agent. All three carry the same data."""
+
+
+class Commands:
+    """Changes the store, then lets the fleet do what it says."""
+
+    def __init__(self, *, bus: Bus, store: SupervisorStore, fleet: Fleet) -> None:
+        self._bus = bus
+        self._store = store
+        self._fleet = fleet
+
+    async def handle(self, entries: list[Entry]) -> None:
+        """Carry out each command, in order; a repeated one only repeats its answer."""
+        for entry in entries:
+            answer = await self._answer(entry)
+            appends = [Append(streams.EVENTS, answer)] if answer else []
+            acks = [Ack(streams.COMMANDS_SUPERVISOR, streams.GROUP_SUPERVISOR, [entry.id], delete=True)]
+            await self._bus.write(Batch(appends, acks))
+
+    async def _answer(self, entry: Entry) -> Envelope | None:
+        try:
+            command = Envelope.decode(entry.fields)
+        except MalformedEnvelope as error:
+            log.warning("command is malformed", entry=entry.id, reason=str(error)[:200])
+            return None
+        answer = self._store.answer(command.id) or await self._carry_out(command)
+        log.info("command answered", type=command.type, subject=command.subject, code=answer.code or "done")
+        fact: CommandDone | CommandFailed
+        if answer.code:
+            fact = CommandFailed(command=command.type, subject=command.subject, code=answer.code, reason=answer.reason)
+        else:
+            fact = CommandDone(command=command.type, subject=command.subject)
+        return Envelope.of(
+            fact, source=SOURCE, id=f"{command.id}:answer"[:128], subject=command.subject, correlation_id=command.id
+        )
+
+    async def _carry_out(self, command: Envelope) -> Answer:
+        """Change what is wanted and remember the answer as one; then let it happen."""
+        try:
+            with self._store.unit() as unit:
+                name = _change(unit, command)
+                unit.remember(command.id, Answer(), datetime.now(UTC))
+        except MalformedEnvelope as error:
+            return Answer("invalid", str(error))
+        except HiveError as error:
+            return Answer(error.code, str(error))
+        await self._fleet.apply(name, restart=command.type == RestartAgent.TYPE)
+        try:
+            async with asyncio.timeout(SETTLE_TIMEOUT_S):
+                await self._fleet.settled(name)
+        except TimeoutError:
+            log.info("still on its way", agent=name)
+        return Answer()
+
+
+def _change(unit: Unit, command: Envelope) -> str:
+    """Do in the store what `command` says; returns the agent's name."""
+    if command.type == SpawnAgent.TYPE:
+        spawn = command.payload(SpawnAgent)
+        new = NewAgent(spawn.name, Role.AGENT, spawn.engine, spawn.description)
+        if not unit.add(new, datetime.now(UTC)):
+            raise AgentExists(f"there is an agent called {spawn.name} already; choose another name")
+        return spawn.name
+    if command.type not in _WANTED:
+        raise MalformedEnvelope(f"{command.type} is not a command that this supervisor knows")
+    name = command.payload(StartAgent).name
+    if not unit.want(name, _WANTED[command.type]):
+        raise UnknownAgent(f"there is no agent called {name}")
+    return name

@@ -1,0 +1,93 @@
+"""From an agent to its container's spec: where its files are, what it may read, what its environment holds."""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from hive_contracts.agents import Engine
+from hive_runtime import acl
+from hive_runtime.redis_url import RedisAddress
+from hive_supervisor.config import SupervisorSettings
+from hive_supervisor.runtimes.base import ContainerSpec
+from hive_supervisor.runtimes.process import REDIS_PASSWORD
+from hive_supervisor.store import Agent
+
+_PASSED_ON: Final = (
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "ANTHROPIC_BASE_URL",
+    "CLAUDE_CODE_OAUTH_TOKEN",
+    "LANG",
+    "TZ",
+)
+_PACKAGES: Final = ("hive_contracts", "hive_runtime", "hive_harness")
+_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+
+
+def spec_for(
+    agent: Agent, *, config: SupervisorSettings, data_dir: Path, address: RedisAddress, password: str
+) -> ContainerSpec:
+    """The container of `agent`."""
+    folder = data_dir / "agents" / agent.name
+    socket = Path(address.url.removeprefix("unix://")) if address.url.startswith("unix://") else None
+    return ContainerSpec(
+        name=agent.name,
+        state_dir=folder / "state",
+        run_dir=folder / "run",
+        log_file=log_file(data_dir, agent.name),
+        uid=config.first_uid + agent.number if os.geteuid() == 0 else None,
+        environment=_environment(agent, config, address, os.environ),
+        secrets={REDIS_PASSWORD: password},
+        readable=_readable(config),
+        redis_socket=socket,
+    )
+
+
+def log_file(data_dir: Path, name: str) -> Path:
+    return data_dir / "logs" / "agents" / f"{name}.log"
+
+
+def engine_of(agent: Agent, config: SupervisorSettings) -> Engine:
+    return agent.engine or config.engine
+
+
+def _environment(
+    agent: Agent, config: SupervisorSettings, address: RedisAddress, environ: Mapping[str, str]
+) -> dict[str, str]:
+    own = {
+        "PATH": _PATH,
+        "HIVE_AGENT_NAME": agent.name,
+        "HIVE_AGENT_ROLE": agent.role.value,
+        "HIVE_ENGINE": engine_of(agent, config).value,
+        "HIVE_MODEL": config.model,
+        "HIVE_REDIS_URL": address.url,
+        "HIVE_REDIS_USER": acl.agent_user(agent.name),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    if config.claude:
+        own["HIVE_CLAUDE"] = str(config.claude.resolve())
+    passed = {name: environ[name] for name in environ if name in _PASSED_ON or name.startswith("HIVE_HARNESS_")}
+    return passed | own
+
+
+def _readable(config: SupervisorSettings) -> tuple[Path, ...]:
+    """The interpreter, its packages, hyperhive's own, and the engine: all that is not under /usr."""
+    found = [Path(sys.prefix), Path(sys.base_prefix), *(_folder_of(name) for name in _PACKAGES)]
+    if config.claude:
+        found.append(_installation_of(config.claude.resolve()))
+    return tuple(dict.fromkeys(path for path in found if not path.is_relative_to("/usr")))
+
+
+def _folder_of(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(package)
+    return Path(spec.origin).parent
+
+
+def _installation_of(binary: Path) -> Path:
+    """An npm package's binary needs its neighbours; any other stands alone."""
+    return next((parent for parent in binary.parents if parent.name == "node_modules"), binary)

@@ -1,0 +1,167 @@
+"""All agents: their keepers, and what a keeper needs of the rest of the supervisor."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from hive_contracts import streams
+from hive_contracts.agents import AgentCreated, AgentState, Role, TurnState
+from hive_contracts.envelope import Envelope, Payload
+from hive_contracts.names import MANAGER
+from hive_runtime.backoff import persist
+from hive_runtime.bus import Bus
+from hive_runtime.redis_url import RedisAddress
+from hive_supervisor.config import SupervisorSettings
+from hive_supervisor.containers import log_file, spec_for
+from hive_supervisor.keeper import Keeper
+from hive_supervisor.principals import Principals
+from hive_supervisor.registry import Registry
+from hive_supervisor.runtimes.base import ContainerRuntime, ContainerSpec
+from hive_supervisor.store import Agent, NewAgent, SupervisorStore
+
+SOURCE: Final = "supervisor"
+READY_WAIT_MS: Final = 250
+"""How long one look for the harness's report waits for its live stream, in milliseconds."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Premises:
+    """Where this hive lives and how it is set."""
+
+    config: SupervisorSettings
+    data_dir: Path
+    address: RedisAddress
+
+
+class Fleet:
+    """`run` owns the keepers' tasks; cancelling it leaves the containers as they are."""
+
+    def __init__(
+        self,
+        premises: Premises,
+        *,
+        bus: Bus,
+        store: SupervisorStore,
+        runtime: ContainerRuntime,
+        principals: Principals,
+        registry: Registry,
+    ) -> None:
+        self._premises = premises
+        self._bus = bus
+        self._store = store
+        self._runtime = runtime
+        self._principals = principals
+        self._registry = registry
+        self._keepers: dict[str, Keeper] = {}
+        self._agents: dict[str, Agent] = {}
+        self._new = asyncio.Event()
+        log_file(premises.data_dir, MANAGER).parent.mkdir(parents=True, exist_ok=True)
+        with store.unit() as unit:
+            unit.add(NewAgent(MANAGER, Role.MANAGER), datetime.now(UTC))
+        self.reload()
+
+    def reload(self) -> None:
+        """Take from the store which agents there are and what is wanted of them."""
+        for agent in self._store.agents():
+            self._agents[agent.name] = agent
+            if agent.name not in self._keepers:
+                self._keepers[agent.name] = self._keeper(agent)
+                self._new.set()
+
+    async def apply(self, name: str, *, restart: bool) -> None:
+        """The store changed for `name`: do what it says now."""
+        is_new = name not in self._keepers
+        self.reload()
+        self._keepers[name].want(self._agents[name].desired, restart=restart)
+        if is_new:
+            record = self._registry.record(self._agents[name], self._keepers[name])
+            await self._registry.publish(record)
+            await self.tell(AgentCreated(record=record), name)
+
+    async def settled(self, name: str) -> None:
+        """Returns once the container of `name` is what is wanted, or has crashed."""
+        await self._keepers[name].settled()
+
+    async def restore(self) -> None:
+        """Make users, groups and registry of all agents again. Raises `Unavailable`."""
+        for name in self._keepers:
+            await self._principals.ensure_agent(name)
+            await self.changed(name)
+        await self._registry.publish_info()
+
+    async def run(self) -> None:
+        """Keep every agent until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch_exits())
+            started: set[str] = set()
+            while True:
+                for name in self._keepers.keys() - started:
+                    started.add(name)
+                    group.create_task(self._keep(name), name=f"keeper of {name}")
+                await self._new.wait()
+                self._new.clear()
+
+    async def _keep(self, name: str) -> None:
+        config = self._premises.config
+        await self._keepers[name].run(grace_s=config.stop_grace_s, start_timeout_s=config.start_timeout_s)
+
+    async def _watch_exits(self) -> None:
+        async for exit_ in self._runtime.exits():
+            if exit_.name in self._keepers:
+                self._keepers[exit_.name].ended(exit_)
+
+    def _keeper(self, agent: Agent) -> Keeper:
+        return Keeper(
+            agent.name,
+            agent.desired,
+            runtime=self._runtime,
+            host=self,
+            log_file=log_file(self._premises.data_dir, agent.name),
+        )
+
+    async def prepare(self, name: str) -> ContainerSpec:
+        """For a keeper: the agent's user and streams are there, its last account is gone; its spec."""
+        password = await persist(lambda: self._principals.ensure_agent(name))
+        await persist(lambda: self._bus.hash_delete(streams.state(name), [streams.STATE_FIELD]))
+        premises = self._premises
+        return spec_for(
+            self._agents[name],
+            config=premises.config,
+            data_dir=premises.data_dir,
+            address=premises.address,
+            password=password,
+        )
+
+    async def ready(self, name: str) -> None:
+        """For a keeper: returns once the harness has reported a state other than starting."""
+        reader = self._bus.reader()
+        try:
+            cursor = await persist(lambda: self._bus.last_id(streams.live(name)))
+            while not _has_reported(await persist(lambda: self._bus.hash_all(streams.state(name)))):
+                await persist(lambda: reader.read_after({streams.live(name): cursor}, count=1, block_ms=READY_WAIT_MS))
+        finally:
+            await reader.aclose()
+
+    async def tell(self, payload: Payload, subject: str) -> None:
+        """For a keeper: a fact for everyone."""
+        fact = Envelope.of(payload, source=SOURCE, subject=subject)
+        await persist(lambda: self._bus.append(streams.EVENTS, fact))
+
+    async def changed(self, name: str) -> None:
+        """For a keeper: publish the record anew."""
+        record = self._registry.record(self._agents[name], self._keepers[name])
+        await persist(lambda: self._registry.publish(record))
+
+
+def _has_reported(fields: dict[str, str]) -> bool:
+    try:
+        account = AgentState.model_validate_json(fields.get(streams.STATE_FIELD, ""))
+        return account.state is not TurnState.STARTING
+    except ValueError:
+        return False

@@ -1,0 +1,206 @@
+"""One agent's keeper: brings its container to what is wanted, and starts it again when it ends unasked."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Protocol
+
+import structlog
+
+from hive_contracts.agents import ContainerCrashed, ContainerStarted, ContainerStatus, ContainerStopped, Desired
+from hive_contracts.envelope import Payload
+from hive_contracts.errors import HiveError
+from hive_runtime.backoff import Backoff
+from hive_supervisor.runtimes.base import ContainerExit, ContainerRuntime, ContainerSpec
+
+FIRST_RESTART_S: Final = 0.2
+LAST_RESTART_S: Final = 30.0
+STEADY_S: Final = 60.0
+"""A container that ran so long starts again without delay, however often it crashed before. Seconds."""
+
+LOG_TAIL_LINES: Final = 20
+LOG_TAIL_BYTES: Final = 16_384
+
+log = structlog.get_logger()
+
+
+class Host(Protocol):
+    """What a keeper asks of the supervisor."""
+
+    async def prepare(self, name: str) -> ContainerSpec:
+        """The agent's user, streams and spec. Raises `HiveError`."""
+        ...
+
+    async def ready(self, name: str) -> None:
+        """Returns once the harness has reported."""
+        ...
+
+    async def tell(self, payload: Payload, subject: str) -> None:
+        """Put a fact into `hive:events`."""
+        ...
+
+    async def changed(self, name: str) -> None:
+        """The keeper's account changed; publish it."""
+        ...
+
+
+class Keeper:
+    """Keeps one container. Everything it does it does in `run`, one thing at a time."""
+
+    def __init__(self, name: str, desired: Desired, *, runtime: ContainerRuntime, host: Host, log_file: Path) -> None:
+        self.name = name
+        self.desired = desired
+        self.status = ContainerStatus.STOPPED
+        self.since = datetime.now(UTC)
+        self.detail = ""
+        self.restarts = 0
+        self._runtime = runtime
+        self._host = host
+        self._log_file = log_file
+        self._restart_wanted = False
+        self._exit: ContainerExit | None = None
+        self._news = asyncio.Event()
+        self._moved = asyncio.Condition()
+        self._backoff = Backoff(first_s=FIRST_RESTART_S, limit_s=LAST_RESTART_S)
+
+    def want(self, desired: Desired, *, restart: bool = False) -> None:
+        """What the container is to be from now on; `restart`: stop it first."""
+        self.desired = desired
+        self._restart_wanted = restart and self._up
+        self._backoff.reset()
+        self._news.set()
+
+    def ended(self, exit_: ContainerExit) -> None:
+        """The runtime says that the container ended."""
+        self._exit = exit_
+        self._news.set()
+
+    async def settled(self) -> None:
+        """Returns once the container is what is wanted, or has crashed."""
+        async with self._moved:
+            await self._moved.wait_for(lambda: self._settled)
+
+    async def run(self, *, grace_s: float, start_timeout_s: float) -> None:
+        """Keep it until cancelled; cancelling leaves the container as it is."""
+        if self.name in await self._runtime.running():
+            await self._set(ContainerStatus.RUNNING)
+        while True:
+            try:
+                await self._step(grace_s=grace_s, start_timeout_s=start_timeout_s)
+            except HiveError as error:
+                log.warning("container does not start", agent=self.name, code=error.code, reason=str(error))
+                await self._set(ContainerStatus.CRASHED, str(error))
+                await self._wait(self._backoff.next_s())
+
+    @property
+    def _up(self) -> bool:
+        return self.status in (ContainerStatus.STARTING, ContainerStatus.RUNNING)
+
+    @property
+    def _settled(self) -> bool:
+        if self.status is ContainerStatus.CRASHED:
+            return True
+        wanted = ContainerStatus.RUNNING if self.desired is Desired.RUNNING else ContainerStatus.STOPPED
+        return self.status is wanted and not self._restart_wanted
+
+    @property
+    def _interrupted(self) -> bool:
+        return self._exit is not None or self._restart_wanted or self.desired is Desired.STOPPED
+
+    async def _step(self, *, grace_s: float, start_timeout_s: float) -> None:
+        """Do the one thing that is to be done, or wait until there is one."""
+        if self._exit is not None:
+            await self._note_crash(self._exit)
+        elif self._up and self._interrupted:
+            await self._stop(grace_s)
+        elif not self._up and self.desired is Desired.RUNNING:
+            await self._start(start_timeout_s)
+        elif self.status is ContainerStatus.CRASHED:
+            await self._set(ContainerStatus.STOPPED)
+        else:
+            await self._wait(None)
+
+    async def _start(self, timeout_s: float) -> None:
+        await self._set(ContainerStatus.STARTING)
+        await self._runtime.start(await self._host.prepare(self.name))
+        if await self._until_ready(timeout_s):
+            await self._set(ContainerStatus.RUNNING)
+            await self._host.tell(ContainerStarted(agent=self.name), self.name)
+
+    async def _until_ready(self, timeout_s: float) -> bool:
+        """False when something else is to be done first: it ended, or is to stop."""
+        ready = asyncio.ensure_future(self._host.ready(self.name))
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not ready.done() and not self._interrupted:
+                    news = asyncio.ensure_future(self._news.wait())
+                    await asyncio.wait({ready, news}, return_when=asyncio.FIRST_COMPLETED)
+                    news.cancel()
+                    self._news.clear()
+        except TimeoutError:
+            log.warning("harness did not report in time", agent=self.name, seconds=timeout_s)
+            await self._runtime.stop(self.name, grace_s=0)
+        finally:
+            ready.cancel()
+        return ready.done() and not ready.cancelled() and not self._interrupted
+
+    async def _stop(self, grace_s: float) -> None:
+        await self._runtime.stop(self.name, grace_s=grace_s)
+        while self._exit is None:
+            await self._wait(None)
+        self._exit = None
+        self._restart_wanted = False
+        await self._set(ContainerStatus.STOPPED)
+        await self._host.tell(ContainerStopped(agent=self.name), self.name)
+
+    async def _note_crash(self, exit_: ContainerExit) -> None:
+        """An end that nobody asked for: say so, and wait before the next start."""
+        self._exit = None
+        self._restart_wanted = False
+        self.restarts += 1
+        if exit_.uptime_s > STEADY_S:
+            self._backoff.reset()
+        log.warning("container crashed", agent=self.name, status=exit_.status, uptime_s=round(exit_.uptime_s, 1))
+        await self._set(ContainerStatus.CRASHED, _ending(exit_))
+        fact = ContainerCrashed(
+            agent=self.name,
+            exit_status=None if exit_.signal else exit_.status,
+            signal=exit_.signal,
+            uptime_seconds=exit_.uptime_s,
+            log_tail=tail(self._log_file),
+        )
+        await self._host.tell(fact, self.name)
+        await self._wait(self._backoff.next_s())
+
+    async def _set(self, status: ContainerStatus, detail: str = "") -> None:
+        async with self._moved:
+            self.status, self.detail, self.since = status, detail, datetime.now(UTC)
+            self._moved.notify_all()
+        await self._host.changed(self.name)
+
+    async def _wait(self, seconds: float | None) -> None:
+        """Until there is news, or `seconds` have passed."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        except TimeoutError:
+            return
+        self._news.clear()
+
+
+def tail(path: Path) -> tuple[str, ...]:
+    """The last lines of a log."""
+    try:
+        with path.open("rb") as log_file:
+            log_file.seek(max(0, path.stat().st_size - LOG_TAIL_BYTES))
+            text = log_file.read().decode(errors="replace")
+    except OSError:
+        return ()
+    return tuple(text.splitlines()[-LOG_TAIL_LINES:])
+
+
+def _ending(exit_: ContainerExit) -> str:
+    if exit_.signal:
+        return f"ended by signal {exit_.signal}; starting it again"
+    how = "ended unseen" if exit_.status is None else f"ended with status {exit_.status}"
+    return f"{how}; starting it again"

@@ -1,0 +1,1 @@
+"""Back-ends that run containers, behind one protocol."""

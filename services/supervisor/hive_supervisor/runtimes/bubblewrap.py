@@ -1,0 +1,83 @@
+"""From a container's spec to one `bwrap` command line.
+
+The agent sees a read-only system, its own /state and nothing else of the machine's files; its own process ids; the
+machine's network (an engine must reach its model). Started by root, it runs as an ordinary user without capabilities.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from hive_supervisor.runtimes.base import ContainerSpec
+
+PROBE_TIMEOUT_S: Final = 10
+
+STATE: Final = Path("/state")
+RUN: Final = Path("/run/hive")
+REDIS_SOCKET: Final = Path("/run/redis/redis.sock")
+
+_ETC: Final = ("ssl", "ca-certificates", "pki", "resolv.conf", "hosts", "nsswitch.conf", "localtime", "ld.so.cache")
+_TOP: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+
+
+def command(spec: ContainerSpec, program: Sequence[str]) -> list[str]:
+    """`program` inside the sandbox that `spec` describes; `spec.run_dir` becomes /run/hive."""
+    # fmt: off
+    words = [
+        "bwrap", "--die-with-parent", "--new-session",
+        "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", spec.name,
+        *_system(),
+        "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp",  # noqa: S108 - the sandbox's own
+        "--bind", str(spec.state_dir), str(STATE),
+        "--bind", str(spec.run_dir), str(RUN),
+    ]
+    # fmt: on
+    for path in spec.readable:
+        words += ["--ro-bind", str(path), str(path)]
+    if spec.redis_socket:
+        words += ["--ro-bind", str(spec.redis_socket.parent), str(REDIS_SOCKET.parent)]
+    return [*words, "--chdir", str(STATE), "--", *_as_user(spec.uid), *program]
+
+
+def why_not() -> str:
+    """Why bubblewrap cannot be used here; empty when it can."""
+    if shutil.which("bwrap") is None:
+        return "bubblewrap is not installed (package bubblewrap)"
+    probe = ["bwrap", "--unshare-pid", *_system(), "--proc", "/proc", "--dev", "/dev", "--", *_as_user(_probe_uid())]
+    try:
+        done = subprocess.run([*probe, "true"], capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"bubblewrap does not run here: {error}"
+    return "" if done.returncode == 0 else f"bubblewrap does not run here: {done.stderr.strip().splitlines()[-1:]}"
+
+
+def _probe_uid() -> int | None:
+    return 65_534 if os.geteuid() == 0 else None
+
+
+def _as_user(uid: int | None) -> list[str]:
+    if uid is None:
+        return []
+    user = str(uid)
+    # fmt: off
+    return [
+        "setpriv", "--reuid", user, "--regid", user, "--clear-groups", "--no-new-privs",
+        "--inh-caps=-all", "--bounding-set=-all", "--",
+    ]
+    # fmt: on
+
+
+def _system() -> Iterator[str]:
+    """A read-only /usr with the links that point into it, and what of /etc a network client needs."""
+    yield from ("--ro-bind", "/usr", "/usr")
+    for name in _TOP:
+        path = Path("/", name)
+        if path.is_symlink():
+            yield from ("--symlink", str(path.readlink()), str(path))
+        elif path.exists():
+            yield from ("--ro-bind", str(path), str(path))
+    for name in _ETC:
+        yield from ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")

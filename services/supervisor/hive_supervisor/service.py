@@ -1,0 +1,74 @@
+"""Builds the supervisor's parts and owns their tasks: a keeper for each agent, the commands, the registry."""
+
+import asyncio
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from hive_contracts import streams
+from hive_runtime.beat import beat
+from hive_runtime.bus import Bus
+from hive_runtime.consumer import Consumer, consume
+from hive_runtime.redis_admin import RedisAdmin
+from hive_runtime.redis_bus import RedisBus
+from hive_runtime.redis_url import RedisAddress
+from hive_supervisor.commands import Commands
+from hive_supervisor.config import SupervisorSettings
+from hive_supervisor.fleet import SOURCE, Fleet, Premises
+from hive_supervisor.principals import Principals
+from hive_supervisor.registry import Registry
+from hive_supervisor.runtimes.base import ContainerRuntime
+from hive_supervisor.runtimes.process import ProcessRuntime
+from hive_supervisor.server import Server
+from hive_supervisor.store import SupervisorStore
+
+log = structlog.get_logger()
+
+
+async def run(config: SupervisorSettings, data_dir: Path, address: RedisAddress) -> None:
+    """Serve until cancelled, then stop the containers; what is wanted of them stays."""
+    bus, admin = RedisBus(address, load_functions=True), RedisAdmin(address)
+    store = SupervisorStore(data_dir / "supervisor.sqlite")
+    runtime = ProcessRuntime(data_dir / "agents", config.isolation)
+    premises = Premises(config, data_dir, address)
+    try:
+        await _serve(premises, bus=bus, admin=admin, store=store, runtime=runtime)
+    finally:
+        await _stop_all(runtime, config.stop_grace_s)
+        await runtime.aclose()
+        store.close()
+        await bus.aclose()
+        await admin.aclose()
+
+
+async def _serve(
+    premises: Premises, *, bus: RedisBus, admin: RedisAdmin, store: SupervisorStore, runtime: ContainerRuntime
+) -> None:
+    principals = Principals(admin, bus, premises.data_dir / "secrets")
+    registry = Registry(bus, premises.config, runtime)
+    fleet = Fleet(premises, bus=bus, store=store, runtime=runtime, principals=principals, registry=registry)
+    server = Server(bus, admin, principals=principals, fleet=fleet)
+    log.info("supervisor started", isolation=runtime.isolation)
+    await server.restore()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(beat(bus, "supervisor"))
+        group.create_task(server.watch())
+        group.create_task(_serve_commands(bus, Commands(bus=bus, store=store, fleet=fleet)))
+        group.create_task(fleet.run())
+
+
+async def _serve_commands(bus: Bus, commands: Commands) -> None:
+    stream, group = streams.COMMANDS_SUPERVISOR, streams.GROUP_SUPERVISOR
+    await bus.ensure_group(stream, group)
+    consumer = Consumer(bus, stream, group, SOURCE, remake=partial(bus.ensure_group, stream, group))
+    try:
+        await consume(consumer, commands.handle)
+    finally:
+        await consumer.aclose()
+
+
+async def _stop_all(runtime: ContainerRuntime, grace_s: float) -> None:
+    """Every container at once, each with its grace."""
+    names = await runtime.running()
+    await asyncio.gather(*(runtime.stop(name, grace_s=grace_s) for name in names))
