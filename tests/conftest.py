@@ -1,0 +1,36 @@
+"""Fixtures for everyone."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+from tests.support.redis_server import RedisServer, redis_server
+
+from hive_runtime.bus import Bus
+from hive_runtime.memory_bus import MemoryBus
+from hive_runtime.redis_bus import RedisBus
+
+Scenario = Callable[[Bus], Awaitable[None]]
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    """A real server, empty."""
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "redis"])
+def on_bus(request: pytest.FixtureRequest) -> Callable[[Scenario], None]:
+    """Runs a scenario on each implementation of `Bus`."""
+    if request.param == "memory":
+        return lambda scenario: asyncio.run(_run(MemoryBus(), scenario))
+    server: RedisServer = request.getfixturevalue("redis")
+    return lambda scenario: asyncio.run(_run(RedisBus(server.address, load_functions=True), scenario))
+
+
+async def _run(bus: Bus, scenario: Scenario) -> None:
+    try:
+        await scenario(bus)
+    finally:
+        await bus.aclose()
