@@ -1,0 +1,38 @@
+"""`hive`, and `python -m hive_cli`."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from hive_cli.app import app
+from hive_cli.errors import DONE, INTERRUPTED, exit_code_of
+from hive_cli.output import complain
+from hive_contracts.errors import HiveError
+
+
+def main() -> None:
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what `arguments` say and return the exit code: the edge where errors become sentences."""
+    try:
+        result = app.main(list(arguments), prog_name="hive", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except HiveError as error:
+        complain(str(error))
+        return exit_code_of(error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    return result if isinstance(result, int) else DONE
+
+
+if __name__ == "__main__":
+    main()

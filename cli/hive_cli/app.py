@@ -1,0 +1,62 @@
+"""The group of all commands. Each is imported only when it is called, so that `hive --help` is quick."""
+
+import os
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Final
+
+import click
+
+from hive_cli.command import data_dir_option
+from hive_runtime import VERSION
+
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "up": ("up", "Start the hive in the foreground."),
+    "down": ("up", "Stop the running hive."),
+    "status": ("status", "Show how the hive is."),
+    "agents": ("agents", "List the agents."),
+    "spawn": ("agents", "Make an agent and start it."),
+    "start": ("agents", "Start an agent."),
+    "stop": ("agents", "Stop an agent; its state is kept."),
+    "restart": ("agents", "Stop an agent and start it again."),
+    "send": ("messages", "Send a message to an agent."),
+    "inbox": ("messages", "Show an inbox, newest first."),
+    "trace": ("messages", "Show a message's life and its conversation."),
+    "logs": ("logs", "Show the log of a service or an agent."),
+    "setup": ("setup", "Install what hyperhive can use but does not bring."),
+    "sign-in": ("sign_in", "Print a new one-time sign-in link."),
+    "test": ("test", "Check formatting, types and imports, and run the tests."),
+}
+"""Verb → module in `hive_cli.commands`, which has an attribute of the verb's name, and its line in `hive --help`."""
+
+
+class LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"hive_cli.commands.{COMMANDS[cmd_name][0]}")
+        found = getattr(module, cmd_name.replace("-", "_"))
+        return found if isinstance(found, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    name="hive",
+    params=[data_dir_option()],
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="\b\nExample:\n  $ hive up\n  $ hive send hm1nd 'Say hello to the others'\n\n"
+    "\b\nExit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused, 5 timed out, 6 no hive running.",
+)
+@click.version_option(VERSION, prog_name="hyperhive")
+@click.pass_context
+def app(context: click.Context) -> None:
+    """A hive of coding agents on a machine you own."""
+    if os.environ.get("NO_COLOR"):
+        context.color = False

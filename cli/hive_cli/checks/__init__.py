@@ -1,0 +1,1 @@
+"""`hive test`: system packages, then the checks one after the other."""

@@ -1,0 +1,55 @@
+"""What every command shares: its help with an example, `--data-dir` after the verb too, and `--json`."""
+
+import os
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import click
+
+from hive_cli.client import HiveClient, find_hive
+from hive_cli.paths import DataDir, resolve
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DATA_DIR_KEY: Final = "hive_cli.data_dir"
+DATA_DIR_HELP: Final = "Where the hive keeps its data [default: HIVE_DATA_DIR, else ~/.local/share/hyperhive]."
+
+
+def _remember(context: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        context.meta[DATA_DIR_KEY] = value
+
+
+def data_dir_option() -> click.Option:
+    return click.Option(
+        ["--data-dir"], metavar="DIR", expose_value=False, callback=_remember, is_eager=True, help=DATA_DIR_HELP
+    )
+
+
+class HiveCommand(click.Command):
+    """`--data-dir` works before the verb and after it; after it wins."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.append(data_dir_option())
+
+
+def command(name: str, *, example: str, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """A command of `hive`. The docstring is its help; `example`, one a line, stands below it."""
+    lines = "\n".join(f"  $ {line}" for line in example.splitlines())
+    return click.command(name, cls=HiveCommand, epilog=f"\b\nExample:\n{lines}", **settings)
+
+
+def json_option(function: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def data_dir() -> DataDir:
+    """The data directory that this invocation is about."""
+    context = click.get_current_context()
+    return resolve(context.meta.get(DATA_DIR_KEY), os.environ)
+
+
+def hive_client() -> HiveClient:
+    """Raises `NotRunning`."""
+    return find_hive(data_dir())

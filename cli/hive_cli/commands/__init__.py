@@ -1,0 +1,1 @@
+"""One module a noun; `hive_cli.app.COMMANDS` says which verb is where."""

@@ -1,0 +1,45 @@
+"""`hive up` and `hive down`."""
+
+import asyncio
+import os
+
+import click
+
+from hive_cli.command import command, data_dir, json_option
+from hive_cli.errors import UsageProblem
+from hive_cli.output import print_json, say
+
+
+@command(
+    "up",
+    example="hive up\nhive up --demo\nhive up --port 8080 --data-dir ~/hives/work\nhive up --redis redis://me:pw@db:6379/0",
+)
+@click.option("--port", type=click.IntRange(0, 65535), help="Of the dashboard [default: 7000]; 0 takes a free one.")
+@click.option("--runtime", default="process", show_default=True, metavar="R", help="What agents run in.")
+@click.option("--engine", type=click.Choice(["claude", "scripted"]), help="Instead of what is found.")
+@click.option("--redis", metavar="URL", help="A Redis 7 or Valkey 8 of your own, instead of the embedded one.")
+@click.option("--demo", is_flag=True, help="Add two scripted agents and a short story; needs no model.")
+def up(*, port: int | None, runtime: str, engine: str | None, redis: str | None, demo: bool) -> None:
+    """Start the hive in the foreground: Redis, the services, the manager agent hm1nd, and the dashboard.
+
+    Ctrl-C stops everything; the next `up` carries on where it stopped.
+    """
+    from hive_cli.stack.launcher import Launcher, UpOptions  # noqa: PLC0415  `down` and `--help` need none of it
+
+    if runtime != "process":
+        raise UsageProblem(f"there is no runtime {runtime!r}; the one there is is called process")
+    options = UpOptions(port=port, engine=engine, redis=redis, runtime=runtime, demo=demo)
+    asyncio.run(Launcher(options, data_dir(), environ=os.environ, report=say).run())
+
+
+@command("down", example="hive down")
+@json_option
+def down(*, as_json: bool) -> None:
+    """Stop the running hive, as Ctrl-C in its terminal does."""
+    from hive_cli.stack.stop import stop_running  # noqa: PLC0415
+
+    pid = stop_running(data_dir())
+    if as_json:
+        print_json({"stopped": True, "pid": pid})
+    else:
+        say(f"the hive (pid {pid}) is stopped; everything is kept for the next `hive up`")

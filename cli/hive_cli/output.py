@@ -1,0 +1,100 @@
+"""What the commands print: JSON, tables that fit the terminal, times, and one colour at most.
+
+Colour follows click: none into a pipe, none with NO_COLOR.
+"""
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import click
+
+GAP: Final = "  "
+MIN_LAST_COLUMN: Final = 12
+COLOURS: Final = {
+    "ok": "green",
+    "idle": "green",
+    "running": "green",
+    "acked": "green",
+    "thinking": "cyan",
+    "in_turn": "cyan",
+    "away": "red",
+    "full": "red",
+    "crashed": "red",
+    "failed": "red",
+    "needs_login": "yellow",
+    "rate_limited": "yellow",
+    "warning": "yellow",
+}
+
+
+def say(text: str = "") -> None:
+    click.echo(text)
+
+
+def complain(text: str) -> None:
+    """To standard error, as the program's one sentence."""
+    click.echo(f"hive: {text}", err=True)
+
+
+def print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def coloured(word: str) -> str:
+    colour = COLOURS.get(word)
+    return click.style(word, fg=colour) if colour else word
+
+
+def dim(text: str) -> str:
+    return click.style(text, dim=True)
+
+
+def bold(text: str) -> str:
+    return click.style(text, bold=True)
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """The last column gives way when the terminal is too narrow; nothing is cut in a pipe."""
+    flat = [[" ".join(printable(cell).split()) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in [list(headers), *flat]) for column in range(len(headers))]
+    if sys.stdout.isatty():
+        room = shutil.get_terminal_size().columns - sum(widths[:-1]) - len(GAP) * (len(widths) - 1)
+        widths[-1] = min(widths[-1], max(room, MIN_LAST_COLUMN))
+    say(dim(_line(headers, widths)))
+    for row in flat:
+        say(_line(row, widths))
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    fitted = [cut(cell, width) for cell, width in zip(cells, widths, strict=True)]
+    padded = [coloured(cell) + " " * (width - len(cell)) for cell, width in zip(fitted, widths, strict=True)]
+    return GAP.join(padded).rstrip()
+
+
+def cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """Without control characters: what agents write must not steer the operator's terminal."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "�" for char in text)
+
+
+def when(iso: str | None) -> str:
+    """A UTC time as local clock time, with the date unless it is today's."""
+    if not iso:
+        return ""
+    local = datetime.fromisoformat(iso).astimezone()
+    today = datetime.now(UTC).astimezone().date()
+    return local.strftime("%H:%M:%S" if local.date() == today else "%Y-%m-%d %H:%M")
+
+
+def duration(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,1 @@
+"""`hive up`: checks, Redis, the services as child processes, and an orderly end."""

@@ -1,0 +1,59 @@
+"""What `hive up` reads of the settings file: its own [redis], and where the dashboard will listen.
+
+The services' sections are theirs to judge: each says what is wrong with it and ends with EX_CONFIG.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from pydantic import ConfigDict, Field
+
+from hive_cli.paths import DataDir
+from hive_runtime import settings
+
+DEFAULT_HOST: Final = "127.0.0.1"
+DEFAULT_PORT: Final = 7000
+
+
+class RedisSettings(settings.Settings):
+    """The embedded server. `maxmemory` as Redis writes it (`512mb`); `0` sets no limit."""
+
+    url: str | None = None
+    appendfsync: Literal["everysec", "always"] = "everysec"
+    maxmemory: str = Field(default="0", pattern=r"^(?i:\d+(b|k|kb|m|mb|g|gb)?)$")
+
+
+class SectionOfService(settings.Settings):
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+KNOWN: Final[Mapping[str, type[settings.Settings]]] = {
+    "redis": RedisSettings,
+    "broker": SectionOfService,
+    "supervisor": SectionOfService,
+    "dashboard": SectionOfService,
+    "harness": SectionOfService,
+}
+
+
+def read(data: DataDir, environ: Mapping[str, str]) -> RedisSettings:
+    """Check the file as far as can be known here. Raises `SettingsError`."""
+    settings.check_sections(data.settings, KNOWN, environ)
+    return settings.load(RedisSettings, "redis", data_dir=data.root, environ=environ)
+
+
+def dashboard_place(data: DataDir, environ: Mapping[str, str], *, port: int | None) -> tuple[str, int]:
+    """Host and port: `--port` over variables over the file. A value of the wrong kind is left to the dashboard."""
+    _, tables = settings.read_file(data.settings)
+    section = tables.get("dashboard")
+    table: dict[str, Any] = section if isinstance(section, dict) else {}
+    host = environ.get("HIVE_DASHBOARD_HOST") or table.get("host")
+    number = port if port is not None else environ.get("HIVE_DASHBOARD_PORT") or table.get("port", DEFAULT_PORT)
+    return (host if isinstance(host, str) else DEFAULT_HOST), _number(number)
+
+
+def _number(value: object) -> int:
+    try:
+        return int(str(value))
+    except ValueError:
+        return DEFAULT_PORT

@@ -1,0 +1,71 @@
+"""Making the data directory usable, the hive's id and its secrets."""
+
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import Final
+
+from hive_cli.paths import DataDir
+from hive_contracts.errors import Refused
+from hive_contracts.ids import new_id
+
+MIN_FREE_BYTES: Final = 1_000_000
+DIRECTORY_MODE: Final = 0o700
+
+
+def prepare(data: DataDir) -> None:
+    """Make the directories, private to this user. Raises `Refused`."""
+    try:
+        data.root.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
+        for path in (data.run, data.redis, data.secrets, data.logs, data.logs / "agents"):
+            path.mkdir(exist_ok=True, mode=DIRECTORY_MODE)
+        data.secrets.chmod(DIRECTORY_MODE)
+        _check_writable(data.root)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise Refused(
+            f"the data directory {data.root} is not writable ({reason}); make it so, or name another with --data-dir"
+        ) from error
+
+
+def check_room(data: DataDir) -> None:
+    """Raises `Refused` when the disk is full: the append-only file could take nothing."""
+    free = shutil.disk_usage(data.root).free
+    if free < MIN_FREE_BYTES:
+        raise Refused(
+            f"the disk that holds {data.root} is full ({free} bytes free), so Redis could keep nothing; free some "
+            "space and start again"
+        )
+
+
+def _check_writable(root: Path) -> None:
+    """By doing it: permissions do not tell of read-only file systems, nor bind root."""
+    probe = root / f".probe-{os.getpid()}"
+    probe.touch()
+    probe.unlink()
+
+
+def secret(data: DataDir, name: str) -> Path:
+    """The file of a secret, made on first use; never rewritten."""
+    path = data.secrets / name
+    if not path.exists():
+        write_private(path, secrets.token_urlsafe(32))
+    return path
+
+
+def hive_id(data: DataDir) -> str:
+    """What tells this hive from others, for as long as its data directory lives."""
+    path = data.root / "hive.id"
+    if not path.exists():
+        write_private(path, new_id())
+    return path.read_text().strip()
+
+
+def write_private(path: Path, text: str) -> None:
+    """Whole or not at all, readable by this user only."""
+    partial = path.with_name(path.name + ".partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    partial.replace(path)

@@ -1,0 +1,121 @@
+"""A server of the user's own (`--redis URL`): is it there, new enough, ours to use, and not another hive's?"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from redis import exceptions
+
+from hive_cli.errors import UsageProblem
+from hive_contracts import streams
+from hive_contracts.errors import Refused
+from hive_runtime.errors import BusDenied
+from hive_runtime.redis_admin import MINIMUM_VERSION, RedisAdmin
+from hive_runtime.redis_bus import connect, translate
+from hive_runtime.redis_url import RedisAddress
+
+SCHEMES: Final = ("redis", "rediss", "unix")
+
+
+def parse(url: str) -> RedisAddress:
+    """The address with user and password taken out of the URL. Raises `UsageProblem`."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    whole = parts.path if parts.scheme == "unix" else parts.hostname
+    if parts.scheme not in SCHEMES or not whole or port == -1:
+        raise UsageProblem(f"{_shown(url)!r} is not the URL of a Redis; write redis://[user:password@]host:port/0")
+    place = parts.netloc.rpartition("@")[2]
+    bare = urlunsplit(parts._replace(netloc=place))
+    if parts.scheme == "unix" and not place:
+        bare = f"unix://{parts.path}" + (f"?{parts.query}" if parts.query else "")
+    user = unquote(parts.username) if parts.username else None
+    password = unquote(parts.password) if parts.password else None
+    return RedisAddress(bare, user, password, client_name="hive-up")
+
+
+async def take(address: RedisAddress, users: Mapping[str, Sequence[str]], hive_id: str) -> str:
+    """Check the server, claim it for `hive_id` and make `users` there; returns its name. Raises `Refused`."""
+    admin, redis = RedisAdmin(address), connect(address)
+    try:
+        name = await _check(admin, address)
+        await _claim(redis, address, hive_id)
+        await _make_users(admin, address, users)
+    finally:
+        await admin.aclose()
+        await redis.aclose()
+    return name
+
+
+async def _check(admin: RedisAdmin, address: RedisAddress) -> str:
+    try:
+        facts = await admin.facts()
+    except BusDenied as error:
+        raise _denied(address, error) from error
+    except Exception as error:
+        raise _unreachable(address, error) from error
+    if facts.version < MINIMUM_VERSION:
+        raise Refused(f"{facts.name} at {address.url} is too old; hyperhive needs Redis 7.0 or Valkey 8 or newer")
+    return facts.name
+
+
+def _denied(address: RedisAddress, error: Exception) -> Refused:
+    if "NOPERM" in str(error) or "no permissions" in str(error):
+        return _not_allowed(address, error)
+    who = f"user {address.username}" if address.username else "the default user"
+    return Refused(
+        f"Redis at {address.url} refuses the password of {who}; write it into the URL: redis://user:password@host:port"
+    )
+
+
+def _not_allowed(address: RedisAddress, error: Exception) -> Refused:
+    return Refused(
+        f"this user may not do at {address.url} what a hive needs ({_brief(error)}); give it +@all ~* &*, as the hive "
+        "makes one user for each service and agent"
+    )
+
+
+def _unreachable(address: RedisAddress, error: Exception) -> Refused:
+    return Refused(
+        f"no Redis answers at {address.url} ({_brief(error)}); start it, correct the URL, or leave --redis out to use "
+        "the embedded server"
+    )
+
+
+async def _claim(redis: Any, address: RedisAddress, hive_id: str) -> None:
+    """One server carries one hive: streams of two would mix."""
+    try:
+        await redis.set(streams.OWNER, hive_id, nx=True)
+        owner = await redis.get(streams.OWNER)
+    except exceptions.NoPermissionError as error:
+        raise _not_allowed(address, error) from error
+    except (exceptions.RedisError, OSError, TimeoutError) as error:
+        raise Refused(f"Redis at {address.url} cannot be used: {_brief(translate(error))}") from error
+    if owner != hive_id:
+        raise Refused(
+            f"Redis at {address.url} carries another hive ({owner}); use a server of its own, or, if that hive is "
+            f"gone for good, delete the key {streams.OWNER} there"
+        )
+
+
+async def _make_users(admin: RedisAdmin, address: RedisAddress, users: Mapping[str, Sequence[str]]) -> None:
+    try:
+        for name, rules in users.items():
+            await admin.set_user(name, rules)
+        await admin.save_users()
+    except BusDenied as error:
+        raise _not_allowed(address, error) from error
+    except Exception as error:
+        raise _unreachable(address, error) from error
+
+
+def _brief(error: Exception) -> str:
+    return str(error).removeprefix("Redis does not answer: ").removeprefix("Redis refused: ").rstrip(".")
+
+
+def _shown(url: str) -> str:
+    """Without what may be a password."""
+    head, _, tail = url.rpartition("@")
+    return f"{head.partition('://')[0]}://…@{tail}" if head else url

@@ -1,0 +1,58 @@
+"""Says when Redis stops taking writes (a full disk, or memory), when it is away, and when it is well again."""
+
+import asyncio
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, Final
+
+from redis import exceptions
+
+from hive_runtime.redis_bus import connect
+from hive_runtime.redis_url import RedisAddress
+
+INTERVAL_S: Final = 2.0
+
+
+class Health(StrEnum):
+    OK = "ok"
+    DISK_FULL = "disk_full"
+    MEMORY_FULL = "memory_full"
+    AWAY = "away"
+
+
+SENTENCES: Final = {
+    Health.OK: "Redis takes writes again.",
+    Health.DISK_FULL: "Redis takes no writes: the disk of its append-only file is full or failing. Free some space; "
+    "nothing accepted so far is lost, and the hive goes on by itself.",
+    Health.MEMORY_FULL: "Redis takes no writes: its memory limit is reached. Raise redis.maxmemory in hive.toml, or "
+    "let the agents work their inboxes off.",
+    Health.AWAY: "Redis does not answer; everything waits for it.",
+}
+
+
+async def watch(address: RedisAddress, changed: Callable[[Health], None]) -> None:
+    """Call `changed` at every change, the first time with anything but OK; until cancelled."""
+    redis: Any = connect(address)
+    last = Health.OK
+    try:
+        while True:
+            health = await look(redis)
+            if health != last:
+                changed(health)
+            last = health
+            await asyncio.sleep(INTERVAL_S)
+    finally:
+        await redis.aclose()
+
+
+async def look(redis: Any) -> Health:
+    try:
+        info = await redis.info("persistence") | await redis.info("memory")
+    except (exceptions.RedisError, OSError, TimeoutError):
+        return Health.AWAY
+    if info.get("aof_enabled") and info.get("aof_last_write_status", "ok") != "ok":
+        return Health.DISK_FULL
+    limit = int(info.get("maxmemory", 0))
+    if limit and int(info.get("used_memory", 0)) >= limit:
+        return Health.MEMORY_FULL
+    return Health.OK
