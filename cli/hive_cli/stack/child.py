@@ -39,10 +39,17 @@ class ChildSpec:
 
 
 class Child:
-    """`report` gets one line when it dies and is started again."""
+    """`report` gets one line when it dies and is started again; `started` gets its name and pid at every start."""
 
-    def __init__(self, spec: ChildSpec, report: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        spec: ChildSpec,
+        report: Callable[[str], None],
+        *,
+        started: Callable[[str, int], None] = lambda name, pid: None,
+    ) -> None:
         self.spec = spec
+        self._started = started
         self.proven = False
         """Set when the whole hive came up with it: from then on it is started again without limit."""
         self._report = report
@@ -64,6 +71,7 @@ class Child:
                 start_new_session=True,
                 preexec_fn=die_with_parent(signal.SIGTERM),
             )
+        self._started(self.spec.name, self._process.pid)
 
     async def keep(self) -> None:
         """Start it unless it runs, and again whenever it dies, until cancelled.

@@ -15,7 +15,8 @@ from hive_cli.client import HiveClient
 from hive_cli.errors import UsageProblem
 from hive_cli.paths import DataDir
 from hive_cli.stack import config, data_dir, demo, engine, lock, port, redis_embedded
-from hive_cli.stack.child import Child, ChildFailed
+from hive_cli.stack.child import Child, ChildFailed, ChildSpec
+from hive_cli.stack.leftovers import ProcessBook
 from hive_cli.stack.log_file import last_reason
 from hive_cli.stack.ready import Readiness
 from hive_cli.stack.services import SERVICES, Service, Surroundings, child_spec, service_users
@@ -78,6 +79,7 @@ class Launcher:
         self._report = report
         self._services = services
         self._now = Running(time.monotonic(), datetime.now(UTC))
+        self._book = ProcessBook(data.run / "processes.json")
         self._stopping = False
 
     async def run(self) -> None:
@@ -121,6 +123,7 @@ class Launcher:
 
     async def _serve(self, settings: config.RedisSettings) -> None:
         given = self._options.redis or settings.url
+        await self._book.end_leftovers(self._report)
         async with asyncio.TaskGroup() as group:
             choice = group.create_task(asyncio.to_thread(self._choose_engine))
             group.create_task(self._take_redis(given) if given else self._start_redis(settings))
@@ -143,7 +146,7 @@ class Launcher:
 
     async def _start_redis(self, settings: config.RedisSettings) -> None:
         spec, socket = redis_embedded.prepare(self._data, settings, service_users(self._data))
-        server = self._now.server = Child(spec, self._report)
+        server = self._now.server = self._child(spec)
         await server.start()
         await self._wait_for_redis(server, socket)
         self._set_redis(redis_embedded.url(socket))
@@ -189,7 +192,7 @@ class Launcher:
         dashboard = {"HIVE_DASHBOARD_HOST": self._now.host, "HIVE_DASHBOARD_PORT": str(self._now.port)}
         extra = {"supervisor": supervisor, "dashboard": dashboard}
         around = Surroundings(self._data, self._now.redis.url, self._environ, extra)
-        self._now.children = {each.name: Child(child_spec(each, around), self._report) for each in self._services}
+        self._now.children = {each.name: self._child(child_spec(each, around)) for each in self._services}
         for child in self._now.children.values():
             await child.start()
         self._report(f"services   {', '.join(self._now.children)}")
@@ -238,6 +241,9 @@ class Launcher:
         assert self._now.redis is not None  # noqa: S101
         await redis_watch.watch(self._now.redis, changed)
 
+    def _child(self, spec: ChildSpec) -> Child:
+        return Child(spec, self._report, started=self._book.started)
+
     def _all_children(self) -> list[Child]:
         return [*self._now.children.values(), *([self._now.server] if self._now.server else [])]
 
@@ -252,6 +258,7 @@ class Launcher:
         await asyncio.gather(*(child.stop(grace_s=SERVICES_GRACE_S) for child in self._now.children.values()))
         if self._now.server:
             await self._now.server.stop(grace_s=REDIS_GRACE_S)
+        self._book.clear()
 
 
 def _redis_failure(reason: str) -> str:

@@ -22,8 +22,8 @@ class Health(StrEnum):
 
 SENTENCES: Final = {
     Health.OK: "Redis takes writes again.",
-    Health.DISK_FULL: "Redis takes no writes: the disk of its append-only file is full or failing. Free some space; "
-    "nothing accepted so far is lost, and the hive goes on by itself.",
+    Health.DISK_FULL: "Redis takes no writes: the disk of its append-only file is full or failing. Free some space "
+    "and leave the hive running; it goes on by itself.",
     Health.MEMORY_FULL: "Redis takes no writes: its memory limit is reached. Raise redis.maxmemory in hive.toml, or "
     "let the agents work their inboxes off.",
     Health.AWAY: "Redis does not answer; everything waits for it.",
