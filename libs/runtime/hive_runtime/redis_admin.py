@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from redis import exceptions
-
-from hive_runtime.redis_bus import connect, translate
+from hive_runtime.errors import BusUnavailable
+from hive_runtime.redis_bus import call, connect
 from hive_runtime.redis_url import RedisAddress
 
 MINIMUM_VERSION: Final = (7, 0)
@@ -43,24 +42,27 @@ class RedisAdmin:
     async def delete_user(self, name: str) -> None:
         await self._run("ACL DELUSER", name)
 
+    async def users(self) -> list[str]:
+        """The names of all users."""
+        return [str(name) for name in await self._run("ACL USERS")]
+
+    async def flush(self) -> None:
+        """Lose all data, users excepted."""
+        await self._run("FLUSHALL")
+
     async def save_users(self) -> None:
         """Keep the users over a restart, where the server has a file for them; else they are made again."""
         try:
-            await self._redis.execute_command("ACL SAVE")
-        except exceptions.ResponseError as error:
+            await self._run("ACL SAVE")
+        except BusUnavailable as error:
             if "ACL file" not in str(error):
-                raise translate(error) from error
-        except (exceptions.RedisError, OSError, TimeoutError) as error:
-            raise translate(error) from error
+                raise
 
     async def aclose(self) -> None:
         await self._redis.aclose()
 
     async def _run(self, *words: str) -> Any:
-        try:
-            return await self._redis.execute_command(*words)
-        except (exceptions.RedisError, OSError, TimeoutError) as error:
-            raise translate(error) from error
+        return await call(self._redis.execute_command(*words))
 
 
 def _words(rule: str) -> list[str]:

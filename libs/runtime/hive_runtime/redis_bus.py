@@ -4,6 +4,7 @@ redis-py repeats commands by default and so writes twice, and its default time-o
 connection retries, and a blocking one waits longer than it blocks (reference: Redis streams, traps).
 """
 
+import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final, TypeVar
@@ -16,7 +17,7 @@ from redis.backoff import NoBackoff
 from hive_contracts import streams
 from hive_contracts.envelope import Envelope
 from hive_runtime.bus import BLOCK_MS, DEDUP_TTL_S, Ack, Batch, Delivery, Entry, Reader
-from hive_runtime.errors import BusDenied, BusFull, BusUnavailable, LeaseLost, NoGroup
+from hive_runtime.errors import BusDenied, BusFull, BusLocked, BusUnavailable, LeaseLost, NoGroup
 from hive_runtime.redis_url import RedisAddress
 
 COMMAND_TIMEOUT_S: Final = 5.0
@@ -28,7 +29,9 @@ T = TypeVar("T")
 def translate(error: Exception) -> Exception:
     """redis-py's error as ours."""
     text = str(error)
-    if isinstance(error, exceptions.NoPermissionError | exceptions.AuthenticationError):
+    if _is_about_password(error):
+        return BusLocked(f"Redis refused the user or its password: {text}")
+    if isinstance(error, exceptions.NoPermissionError):
         return BusDenied(f"Redis refused: {text}")
     if isinstance(error, exceptions.OutOfMemoryError) or text.startswith(("OOM", "MISCONF")):
         return BusFull(f"Redis takes no writes: {text}; free memory or disk space")
@@ -41,11 +44,28 @@ def translate(error: Exception) -> Exception:
     return error
 
 
-async def _call(command: Awaitable[T]) -> T:
+def _is_about_password(error: BaseException | None) -> bool:
+    """While it connects, redis-py wraps the refusal in a `ConnectionError`, or in two."""
+    while error is not None and not isinstance(error, exceptions.AuthenticationError):
+        error = error.__cause__
+    return error is not None
+
+
+async def call(command: Awaitable[T]) -> T:
+    """Await one redis-py command; its errors become ours, and a cancellation stays one.
+
+    redis-py sends under `asyncio.wait_for`, which on Python 3.11 forgets a cancellation that comes while the write
+    completes: half of them in a test. A task that cannot be cancelled never ends.
+    """
+    task = asyncio.current_task()
+    cancelled_before = task.cancelling() if task else 0
     try:
-        return await command
+        result = await command
     except (exceptions.RedisError, OSError, TimeoutError) as error:
         raise translate(error) from error
+    if task and task.cancelling() > cancelled_before:
+        raise asyncio.CancelledError
+    return result
 
 
 def connect(address: RedisAddress, *, timeout_s: float = COMMAND_TIMEOUT_S) -> Redis:
@@ -55,10 +75,13 @@ def connect(address: RedisAddress, *, timeout_s: float = COMMAND_TIMEOUT_S) -> R
         username=address.username,
         password=address.password,
         decode_responses=True,
+        encoding_errors="replace",  # an agent may write any bytes; reading them must not fail
         socket_timeout=timeout_s,
         socket_connect_timeout=COMMAND_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
         client_name=address.client_name,
+        lib_name=None,  # CLIENT SETINFO: unknown to Redis 7.0
+        lib_version=None,
     )
 
 
@@ -70,15 +93,15 @@ class RedisReader:
 
     async def read_new(self, stream: str, group: str, consumer: str, *, count: int, block_ms: int) -> list[Entry]:
         block = block_ms or None  # 0 would block for ever
-        reply = await _call(self._redis.xreadgroup(group, consumer, {stream: ">"}, count=count, block=block))
+        reply = await call(self._redis.xreadgroup(group, consumer, {stream: ">"}, count=count, block=block))
         return _entries(reply, redelivered=False)
 
     async def read_pending(self, stream: str, group: str, consumer: str, *, after: str, count: int) -> list[Entry]:
-        reply = await _call(self._redis.xreadgroup(group, consumer, {stream: after}, count=count))
+        reply = await call(self._redis.xreadgroup(group, consumer, {stream: after}, count=count))
         return _entries(reply, redelivered=True)
 
     async def read_after(self, cursors: Mapping[str, str], *, count: int, block_ms: int) -> list[Entry]:
-        reply = await _call(self._redis.xread(dict(cursors), count=count, block=block_ms or None))
+        reply = await call(self._redis.xread(dict(cursors), count=count, block=block_ms or None))
         return _entries(reply, redelivered=False)
 
     async def aclose(self) -> None:
@@ -97,7 +120,7 @@ class RedisBus:
         return RedisReader(self._address)
 
     async def append(self, stream: str, envelope: Envelope) -> str:
-        return str(await _call(self._redis.xadd(stream, envelope.encode())))
+        return str(await call(self._redis.xadd(stream, envelope.encode())))
 
     async def write(self, batch: Batch) -> None:
         pipeline = self._redis.pipeline(transaction=False)
@@ -105,7 +128,7 @@ class RedisBus:
             pipeline.xadd(append.stream, append.envelope.encode())
         for ack in batch.acks:
             _queue_ack(pipeline, ack)
-        await _call(pipeline.execute())
+        await call(pipeline.execute())
 
     async def deliver(self, deliveries: Sequence[Delivery]) -> list[bool]:
         try:
@@ -122,42 +145,42 @@ class RedisBus:
             keys = (streams.inbox(delivery.recipient), streams.dedup(delivery.recipient, delivery.key))
             fields = [part for pair in delivery.envelope.encode().items() for part in pair]
             pipeline.fcall("hive_deliver", len(keys), *keys, DEDUP_TTL_S, *fields)
-        return [fresh == 1 for _, fresh in await _call(pipeline.execute())]
+        return [fresh == 1 for _, fresh in await call(pipeline.execute())]
 
     async def ack_leased(self, agent: str, lease: str, ids: Sequence[str]) -> None:
         keys = (streams.inbox(agent), streams.state(agent))
-        await _call(self._redis.fcall("hive_ack", len(keys), *keys, streams.GROUP_HARNESS, lease, *ids))
+        await call(self._redis.fcall("hive_ack", len(keys), *keys, streams.GROUP_HARNESS, lease, *ids))
 
     async def load_functions(self) -> None:
         """Load `functions.lua`; harmless when it is there."""
         source = files("hive_runtime").joinpath("functions.lua").read_text()
-        await _call(self._redis.function_load(source, replace=True))
+        await call(self._redis.function_load(source, replace=True))
 
     async def ensure_group(self, stream: str, group: str) -> None:
         try:
-            await self._redis.xgroup_create(stream, group, id="0", mkstream=True)
-        except exceptions.RedisError as error:
-            if not str(error).startswith("BUSYGROUP"):
-                raise translate(error) from error
+            await call(self._redis.xgroup_create(stream, group, id="0", mkstream=True))
+        except BusUnavailable as error:
+            if "BUSYGROUP" not in str(error):
+                raise
 
     async def last_id(self, stream: str) -> str:
-        newest = await _call(self._redis.xrevrange(stream, count=1))
+        newest = await call(self._redis.xrevrange(stream, count=1))
         return str(newest[0][0]) if newest else "0-0"
 
     async def depth(self, stream: str) -> int:
-        return int(await _call(self._redis.xlen(stream)))
+        return int(await call(self._redis.xlen(stream)))
 
     async def hash_set(self, key: str, fields: Mapping[str, str]) -> None:
-        await _call(self._redis.hset(key, mapping=dict(fields)))
+        await call(self._redis.hset(key, mapping=dict(fields)))
 
     async def hash_delete(self, key: str, names: Sequence[str]) -> None:
-        await _call(self._redis.hdel(key, *names))
+        await call(self._redis.hdel(key, *names))
 
     async def hash_all(self, key: str) -> dict[str, str]:
-        return dict(await _call(self._redis.hgetall(key)))
+        return dict(await call(self._redis.hgetall(key)))
 
     async def ping(self) -> None:
-        await _call(self._redis.ping())
+        await call(self._redis.ping())
 
     async def aclose(self) -> None:
         await self._redis.aclose()

@@ -1,6 +1,7 @@
 """One agent's keeper: brings its container to what is wanted, and starts it again when it ends unasked."""
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol
@@ -130,13 +131,11 @@ class Keeper:
     async def _until_ready(self, timeout_s: float) -> bool:
         """False when something else is to be done first: it ended, or is to stop."""
         ready = asyncio.ensure_future(self._host.ready(self.name))
+        ready.add_done_callback(lambda _: self._news.set())
         try:
             async with asyncio.timeout(timeout_s):
                 while not ready.done() and not self._interrupted:
-                    news = asyncio.ensure_future(self._news.wait())
-                    await asyncio.wait({ready, news}, return_when=asyncio.FIRST_COMPLETED)
-                    news.cancel()
-                    self._news.clear()
+                    await self._wait(None)
         except TimeoutError:
             log.warning("harness did not report in time", agent=self.name, seconds=timeout_s)
             await self._runtime.stop(self.name, grace_s=0)
@@ -180,11 +179,9 @@ class Keeper:
 
     async def _wait(self, seconds: float | None) -> None:
         """Until there is news, or `seconds` have passed."""
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._news.wait()
-        except TimeoutError:
-            return
         self._news.clear()
 
 

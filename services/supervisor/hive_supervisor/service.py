@@ -33,7 +33,7 @@ async def run(config: SupervisorSettings, data_dir: Path, address: RedisAddress)
     runtime = ProcessRuntime(data_dir / "agents", config.isolation)
     premises = Premises(config, data_dir, address)
     try:
-        await _serve(premises, bus=bus, admin=admin, store=store, runtime=runtime)
+        await serve(premises, bus=bus, admin=admin, store=store, runtime=runtime)
     finally:
         await _stop_all(runtime, config.stop_grace_s)
         await runtime.aclose()
@@ -42,7 +42,7 @@ async def run(config: SupervisorSettings, data_dir: Path, address: RedisAddress)
         await admin.aclose()
 
 
-async def _serve(
+async def serve(
     premises: Premises, *, bus: RedisBus, admin: RedisAdmin, store: SupervisorStore, runtime: ContainerRuntime
 ) -> None:
     principals = Principals(admin, bus, premises.data_dir / "secrets")

@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,7 @@ from hive_supervisor.errors import CannotStart
 from hive_supervisor.runtimes import bubblewrap, shim
 from hive_supervisor.runtimes.base import ContainerExit, ContainerSpec
 
-PROGRAM: Final = ("-m", "hive_harness")
+HARNESS: Final = ("-m", "hive_harness")
 REDIS_PASSWORD: Final = "redis-password"  # noqa: S105 - a file's name
 _DEPTH_IN_BUBBLEWRAP: Final = 2
 
@@ -24,9 +24,11 @@ log = structlog.get_logger()
 
 
 class ProcessRuntime:
-    """`folders`: where each agent's records live, by name. See `ContainerRuntime`."""
+    """See `ContainerRuntime`. `agents_dir` holds each agent's folder by name; `program` is what runs in a container."""
 
-    def __init__(self, agents_dir: Path, isolation: Isolation) -> None:
+    def __init__(
+        self, agents_dir: Path, isolation: Isolation, *, program: Sequence[str] = (sys.executable, *HARNESS)
+    ) -> None:
         reason = "switched off in the settings" if isolation is Isolation.NONE else bubblewrap.why_not()
         if reason and isolation is Isolation.BUBBLEWRAP:
             raise CannotStart(f"isolation is set to bubblewrap, but {reason}")
@@ -38,6 +40,7 @@ class ProcessRuntime:
             else (f"Agents run as plain processes without isolation: {reason}. They can read this user's files.")
         )
         self._agents_dir = agents_dir
+        self._program = list(program)
         self._watched: dict[str, tuple[shim.Shim, asyncio.Task[None]]] = {}
         self._exits: asyncio.Queue[ContainerExit] = asyncio.Queue()
 
@@ -79,7 +82,7 @@ class ProcessRuntime:
     def _launch(self, spec: ContainerSpec) -> shim.Shim:
         folder = self._agents_dir / spec.name
         environment = dict(spec.environment)
-        program = [sys.executable, *PROGRAM]
+        program = self._program
         if self._sandboxed:
             socket = bubblewrap.REDIS_SOCKET if spec.redis_socket else None
             environment |= _places(bubblewrap.STATE, bubblewrap.RUN, socket)

@@ -7,7 +7,6 @@ container can run that the next supervisor would not find. Its record names it b
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Final
 
 from hive_runtime.process import start_time
 
-_SCRIPT: Final = """
+SCRIPT: Final = """
 read -r _ || exit 125
 "$@" </dev/null
 status=$?
@@ -52,24 +51,28 @@ class Shim:
 def start(folder: Path, command: Sequence[str], *, depth: int, environment: Mapping[str, str], log_file: Path) -> Shim:
     """Start `command` under a new shim, recorded in `folder`. Raises `OSError`."""
     _exit_file(folder).unlink(missing_ok=True)
-    with log_file.open("ab") as log:
-        process = subprocess.Popen(
-            ["/bin/sh", "-c", _SCRIPT, str(_exit_file(folder)), *command],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            env=dict(environment),
-            start_new_session=True,
-            cwd="/",
-        )
-    shim = Shim(process.pid, start_time(process.pid) or "", depth)
-    record = _record_file(folder).with_suffix(".new")
-    record.write_text(json.dumps({"pid": shim.pid, "started": shim.started, "depth": depth}))
-    record.replace(_record_file(folder))
-    assert process.stdin  # noqa: S101 - a pipe was asked for
-    process.stdin.write(b"\n")
-    process.stdin.close()
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    try:
+        pid = _spawn(["/bin/sh", "-c", SCRIPT, str(_exit_file(folder)), *command], environment, reader, log_file)
+        shim = Shim(pid, start_time(pid) or "", depth)
+        record = _record_file(folder).with_suffix(".new")
+        record.write_text(json.dumps({"pid": shim.pid, "started": shim.started, "depth": depth}))
+        record.replace(_record_file(folder))
+        os.write(writer, b"\n")
+    finally:
+        os.close(reader)
+        os.close(writer)
     return shim
+
+
+def _spawn(command: Sequence[str], environment: Mapping[str, str], stdin: int, log_file: Path) -> int:
+    """A process in a session of its own; not a Popen, whose end would be the end of this supervisor."""
+    log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
+        return os.posix_spawn(command[0], list(command), dict(environment), file_actions=actions, setsid=True)
+    finally:
+        os.close(log)
 
 
 def find(folder: Path) -> Shim | None:
