@@ -57,9 +57,9 @@ PACKAGES: Final = (
         name="htmx-ext-sse",
         version="2.2.4",
         integrity="sha512-LJmxVhykyflBWgh5PvbRidcyuqMHlgfajmmzumvKctv9puvsufeH6OaejSMZTNTnEI8O2wXXn4ZZtBdpEMqmEQ==",
-        member="package/dist/sse.min.js",
-        file="sse.min.js",
-        sha256="98a46496de0c3605fbffdce9167ba427bdd9553184f83f149c261891a92c0136",
+        member="package/dist/sse.js",
+        file="sse.js",
+        sha256="3b5992a541619babefc4c169505af474df5c3039da51e59b96ccf9241ecd61d2",
     ),
 )
 

@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,22 +49,26 @@ def _find(data: DataDir, name: str) -> Path:
     raise NotFound(f"there is no log of {name!r}; there are {', '.join(sorted(known))}")
 
 
-def follow_file(path: Path, position: int) -> Iterator[str]:
+def follow_file(path: Path, position: int) -> Generator[str]:
     """Whole lines beyond `position`, for ever; goes on in the new file when the log was rotated or cut."""
     file = path.open(errors="replace")
     file.seek(position)
-    held = ""
-    while True:
-        held += file.readline()
-        if held.endswith("\n"):
-            yield held
-            held = ""
-            continue
-        if _replaced(path, file.fileno(), file.tell()):
-            file.close()
-            file = path.open(errors="replace")
-            held = ""
-        time.sleep(POLL_S)
+    held, ended = "", False
+    try:
+        while True:
+            held += file.readline()
+            if held.endswith("\n"):
+                yield held
+                held = ""
+            elif ended:
+                file.close()
+                file = path.open(errors="replace")
+                held, ended = "", False
+            else:
+                ended = _replaced(path, file.fileno(), file.tell())  # then once more to its end: it may have grown
+                time.sleep(0 if ended else POLL_S)
+    finally:
+        file.close()
 
 
 def _replaced(path: Path, descriptor: int, position: int) -> bool:
