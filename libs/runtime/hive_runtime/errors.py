@@ -6,7 +6,8 @@ Unavailable (contracts)
 ├── BusFull          Redis takes no writes: memory or disk is full
 └── StoreUnavailable a sqlite store cannot be used
 Refused (contracts)
-├── BusDenied        the Redis user may not do this, or the password is wrong
+├── BusDenied        the Redis user may not do this
+│   └── BusLocked    Redis knows no such user and password (yet): also a BusUnavailable
 └── LeaseLost        another harness owns the inbox now
 SettingsError        a settings file or variable is broken
 """
@@ -29,6 +30,12 @@ class BusFull(Unavailable):
 
 class BusDenied(Refused):
     code = "redis_denied"
+
+
+class BusLocked(BusDenied, BusUnavailable):
+    """Refused at start; waited for in a loop, since a server that lost its users gets them back from the supervisor."""
+
+    status = 503
 
 
 class LeaseLost(Refused):

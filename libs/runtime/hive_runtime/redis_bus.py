@@ -37,11 +37,8 @@ def translate(error: Exception) -> Exception:
         return BusFull(f"Redis takes no writes: {text}; free memory or disk space")
     if isinstance(error, exceptions.ResponseError) and "FENCED" in text:
         return LeaseLost("another harness owns this inbox now")
-    if isinstance(error, exceptions.ResponseError) and "NOGROUP" in text:
-        return NoGroup(text)
-    if isinstance(error, exceptions.RedisError | OSError | TimeoutError):
-        return BusUnavailable(f"Redis does not answer: {text or type(error).__name__}")
-    return error
+    away = f"Redis does not answer: {text or type(error).__name__}"
+    return NoGroup(text) if "NOGROUP" in text else BusUnavailable(away)
 
 
 def _is_about_password(error: BaseException | None) -> bool:
@@ -80,8 +77,6 @@ def connect(address: RedisAddress, *, timeout_s: float = COMMAND_TIMEOUT_S) -> R
         socket_connect_timeout=COMMAND_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
         client_name=address.client_name,
-        lib_name=None,  # CLIENT SETINFO: unknown to Redis 7.0
-        lib_version=None,
     )
 
 
