@@ -45,7 +45,7 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Writes that go out in one round trip, in order; each is atomic, the batch is not."""
+    """Writes in order, acks only when every append succeeded; each write is atomic, the batch is not."""
 
     appends: Sequence[Append] = ()
     acks: Sequence["Ack"] = ()

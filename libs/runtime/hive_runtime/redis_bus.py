@@ -118,12 +118,13 @@ class RedisBus:
         return str(await call(self._redis.xadd(stream, envelope.encode())))
 
     async def write(self, batch: Batch) -> None:
-        pipeline = self._redis.pipeline(transaction=False)
+        appends, acks = self._redis.pipeline(transaction=False), self._redis.pipeline(transaction=False)
         for append in batch.appends:
-            pipeline.xadd(append.stream, append.envelope.encode())
+            appends.xadd(append.stream, append.envelope.encode())
         for ack in batch.acks:
-            _queue_ack(pipeline, ack)
-        await call(pipeline.execute())
+            _queue_ack(acks, ack)
+        for pipeline in (appends, acks):  # one after the other: a full server refuses the first and takes the second
+            await call(pipeline.execute())
 
     async def deliver(self, deliveries: Sequence[Delivery]) -> list[bool]:
         try:

@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from hive_runtime.errors import SettingsError
+
+SCHEMES: Final = ("unix://", "redis://", "rediss://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,8 @@ def address_from_environment(environ: Mapping[str, str], *, once: bool = False) 
     url = environ.get("HIVE_REDIS_URL")
     if not url:
         raise SettingsError("HIVE_REDIS_URL is not set; `hive up` sets it for the services it starts")
+    if not url.startswith(SCHEMES):
+        raise SettingsError(f"HIVE_REDIS_URL must start with one of {', '.join(SCHEMES)}")
     user = environ.get("HIVE_REDIS_USER")
     path = environ.get("HIVE_REDIS_PASSWORD_FILE")
     return RedisAddress(url, user, _read_secret(Path(path), once=once) if path else None, client_name=user)
