@@ -1,0 +1,1 @@
+"""The dashboard: the operator's pages and HTTP API. Reads streams and stores, writes commands."""

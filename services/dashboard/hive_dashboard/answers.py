@@ -1,0 +1,114 @@
+"""The HTTP edge of errors: problem+json for programs, a page for people, a remark in place for htmx."""
+
+from http import HTTPStatus
+from urllib.parse import quote
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.exceptions import HTTPException
+
+from hive_contracts.errors import HiveError
+from hive_dashboard.errors import NotSignedIn
+from hive_dashboard.parts import parts_of
+from hive_dashboard.views import ErrorPage, Flash, FlashFragment, Shell
+
+PROBLEM = "application/problem+json"
+
+log = structlog.get_logger()
+
+
+def install(app: FastAPI) -> None:
+    """Map every exception of `app`."""
+    app.add_exception_handler(HiveError, _on_hive_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_unexpected)
+
+
+def is_htmx(request: Request) -> bool:
+    return request.headers.get("hx-request") == "true"
+
+
+def answer(request: Request, status: int, code: str, detail: str) -> Response:
+    if _is_program(request):
+        return problem(status, code, detail)
+    if is_htmx(request):
+        flash = FlashFragment((Flash(_sentence(detail), "bad"),))
+        headers = {"HX-Retarget": "#flash", "HX-Reswap": "innerHTML"}
+        return HTMLResponse(parts_of(request).renderer.page(flash), headers=headers)
+    return _error_page(request, status, detail)
+
+
+def _is_program(request: Request) -> bool:
+    path = request.url.path
+    return "/api/" in path or path in {"/stream", "/healthz", "/readyz", "/version"}
+
+
+def problem(status: int, code: str, detail: str) -> JSONResponse:
+    body = {"type": "about:blank", "title": _phrase(status), "status": status, "code": code, "detail": detail}
+    headers = {"www-authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
+    return JSONResponse(body, status_code=status, media_type=PROBLEM, headers=headers)
+
+
+def _error_page(request: Request, status: int, detail: str) -> Response:
+    parts = parts_of(request)
+    session = parts.auth.session(request)
+    shell = Shell(title=_phrase(status), csrf=session.csrf if session else "")
+    view = ErrorPage(shell, status=status, heading=_phrase(status), detail=_sentence(detail))
+    return HTMLResponse(parts.renderer.page(view), status_code=status)
+
+
+async def _on_hive_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HiveError)  # noqa: S101 - registered for this class
+    if isinstance(error, NotSignedIn) and not _is_program(request):
+        return _to_sign_in(request)
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.warning("request failed", path=request.url.path, code=error.code, reason=str(error))
+    return answer(request, error.status, error.code, str(error))
+
+
+def _to_sign_in(request: Request) -> Response:
+    if is_htmx(request):
+        return Response(status_code=HTTPStatus.UNAUTHORIZED, headers={"HX-Redirect": "/sign-in"})
+    there = request.url.path if request.method == "GET" else "/"
+    return RedirectResponse(f"/sign-in?next={quote(there)}", status_code=HTTPStatus.SEE_OTHER)
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"][1:]) or "the request body"
+    detail = f"{place} is not valid: {first['msg'][:1].lower()}{first['msg'][1:]}"
+    return answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", detail)
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
+    details = {
+        404: "there is no such page; go back to the hive and follow a link",
+        405: "this address does not do that",
+    }
+    detail = details.get(error.status_code, str(error.detail))
+    code = _phrase(error.status_code).lower().replace(" ", "_")
+    response = answer(request, error.status_code, code, detail)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _on_unexpected(request: Request, error: Exception) -> Response:
+    log.error("request failed", path=request.url.path, exc_info=error)
+    detail = "the dashboard made a mistake; its log says which: `hive logs dashboard`"
+    return answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, "error", detail)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}".rstrip(".") + "."

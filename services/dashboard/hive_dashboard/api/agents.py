@@ -1,0 +1,119 @@
+"""`/api/v1/agents`: the agents, what each says and did, and the commands that make, start and stop them."""
+
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+
+from hive_contracts.agents import AgentState, Engine, RestartAgent, SpawnAgent, StartAgent, StopAgent
+from hive_contracts.errors import NotFound, TimedOut
+from hive_contracts.messages import MessageView
+from hive_contracts.names import check_agent_name
+from hive_dashboard.parts import Parts, PartsOf
+from hive_dashboard.registry import AgentView
+
+VERBS = {"start": StartAgent, "stop": StopAgent, "restart": RestartAgent}
+
+router = APIRouter(prefix="/agents", tags=["agents"])
+
+
+class AgentList(BaseModel):
+    agents: tuple[AgentView, ...]
+
+
+class EventView(BaseModel):
+    """`id` is a cursor for `before` and `after`; `data` was written by the agent's container."""
+
+    id: str
+    time: datetime
+    type: str
+    turn_id: str
+    seq: int
+    data: dict[str, Any]
+
+
+class EventList(BaseModel):
+    events: list[EventView]
+
+
+class MessageList(BaseModel):
+    messages: list[MessageView]
+
+
+class NewAgent(BaseModel):
+    name: str = Field(max_length=100)
+    description: str = Field(default="", max_length=500)
+    engine: Engine | None = None
+
+
+@router.get("")
+async def agents(parts: PartsOf) -> AgentList:
+    return AgentList(agents=parts.snapshots.current.agents)
+
+
+@router.post("", status_code=HTTPStatus.CREATED)
+async def spawn(parts: PartsOf, new: NewAgent) -> AgentView:
+    """Make an agent; answers when the supervisor has."""
+    name = check_agent_name(new.name)
+    await parts.commands.command(SpawnAgent(name=name, description=new.description, engine=new.engine))
+    return await _after_command(parts, name)
+
+
+@router.get("/{name}")
+async def agent(parts: PartsOf, name: str) -> AgentView:
+    return known(parts, name)
+
+
+@router.get("/{name}/state")
+async def state(parts: PartsOf, name: str) -> AgentState:
+    """What its harness says."""
+    found = known(parts, name).state
+    if found is None:
+        raise NotFound(f"{name} has not said anything of itself yet; look again when it runs")
+    return found
+
+
+@router.get("/{name}/events")
+def events(
+    parts: PartsOf,
+    name: str,
+    before: Annotated[str | None, Query(max_length=64)] = None,
+    after: Annotated[str | None, Query(max_length=64)] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+) -> EventList:
+    """Oldest first; without a cursor the newest."""
+    found = parts.events(known(parts, name).name).page(before=before, after=after, limit=limit)
+    return EventList(
+        events=[EventView(id=e.id, time=e.time, type=e.type, turn_id=e.turn_id, seq=e.seq, data=e.data) for e in found]
+    )
+
+
+@router.get("/{name}/inbox")
+def inbox(parts: PartsOf, name: str, limit: Annotated[int, Query(ge=1, le=500)] = 50) -> MessageList:
+    """Newest first. `operator` has an inbox too."""
+    if name != "operator":
+        known(parts, name)
+    return MessageList(messages=parts.messages.inbox(name, limit=limit))
+
+
+@router.post("/{name}/{verb}")
+async def act(parts: PartsOf, name: str, verb: Literal["start", "stop", "restart"]) -> AgentView:
+    known(parts, name)
+    await parts.commands.command(VERBS[verb](name=name))
+    return await _after_command(parts, name)
+
+
+def known(parts: Parts, name: str) -> AgentView:
+    found = parts.snapshots.current.agent(name)
+    if found is None:
+        raise NotFound(f"there is no agent called {name[:64]!r}; `hive agents` lists those there are")
+    return found
+
+
+async def _after_command(parts: Parts, name: str) -> AgentView:
+    found = (await parts.snapshots.refresh(states=True)).agent(name)
+    if found is None:
+        raise TimedOut(f"the supervisor is done with {name}, but the registry does not show it; run `hive agents`")
+    return found

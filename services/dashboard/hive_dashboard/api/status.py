@@ -1,0 +1,54 @@
+"""`/api/v1/status`: how the hive is."""
+
+import time
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from hive_contracts.agents import HiveInfo
+from hive_dashboard.parts import PartsOf
+from hive_dashboard.registry import ServiceView
+from hive_runtime import VERSION
+
+router = APIRouter(tags=["status"])
+
+_STARTED = time.monotonic()
+
+
+class RedisHealth(BaseModel):
+    """`status`: ok, away or full."""
+
+    status: str
+    detail: str
+
+
+class AgentTotals(BaseModel):
+    total: int
+    running: int
+    thinking: int
+
+
+class Status(BaseModel):
+    version: str
+    uptime_seconds: float
+    redis: RedisHealth
+    services: tuple[ServiceView, ...]
+    agents: AgentTotals
+    info: HiveInfo | None
+    warnings: tuple[str, ...]
+
+
+@router.get("/status")
+async def status(parts: PartsOf) -> Status:
+    now = parts.snapshots.current
+    return Status(
+        version=VERSION,
+        uptime_seconds=round(time.monotonic() - _STARTED, 1),
+        redis=RedisHealth(status=now.redis, detail=now.redis_detail),
+        services=now.services,
+        agents=AgentTotals(
+            total=len(now.agents), running=sum(agent.running for agent in now.agents), thinking=now.thinking
+        ),
+        info=now.info,
+        warnings=now.warnings,
+    )

@@ -1,0 +1,64 @@
+"""The application: routes over the parts, errors mapped at one edge, the guard around everything."""
+
+from typing import Final
+
+from fastapi import APIRouter, Depends, FastAPI
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Scope
+
+from hive_contracts.agents import AgentState
+from hive_dashboard import answers
+from hive_dashboard.api import agents, health, messages, sign_in_links, status
+from hive_dashboard.pages import agent as agent_page
+from hive_dashboard.pages import home, sign_in, stream
+from hive_dashboard.pages import messages as message_pages
+from hive_dashboard.parts import Parts, PartsOf, api_client
+from hive_dashboard.render import STATIC
+from hive_dashboard.security import Guard
+from hive_runtime import VERSION
+
+PREFIX: Final = "/api/v1"
+
+
+class VersionedFiles(StaticFiles):
+    """Files whose address changes with their content."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers["cache-control"] = "public, max-age=31536000, immutable"
+        return response
+
+
+def create_app(parts: Parts) -> ASGIApp:
+    """The dashboard as an ASGI application."""
+    app = FastAPI(
+        title="hyperhive", version=VERSION, docs_url=None, redoc_url=None, openapi_url=f"{PREFIX}/openapi.json"
+    )
+    app.state.parts = parts
+    answers.install(app)
+    app.include_router(health.router)
+    app.include_router(_api())
+    app.include_router(_named_elsewhere())
+    for router in (home.router, agent_page.router, message_pages.router, sign_in.router, stream.router):
+        app.include_router(router, include_in_schema=False)
+    app.mount("/static", VersionedFiles(directory=STATIC, check_dir=False))
+    return Guard(app, hosts=(parts.config.host, *parts.config.allowed_hosts))
+
+
+def _api() -> APIRouter:
+    router = APIRouter(prefix=PREFIX, dependencies=[Depends(api_client)])
+    for noun in (status, agents, messages, sign_in_links):
+        router.include_router(noun.router)
+    return router
+
+
+def _named_elsewhere() -> APIRouter:
+    """Addresses that the user's documents name besides the API's own."""
+    router = APIRouter(dependencies=[Depends(api_client)], include_in_schema=False)
+
+    @router.get("/agents/{name}/api/state")
+    async def state(parts: PartsOf, name: str) -> AgentState:
+        return await agents.state(parts, name)
+
+    return router

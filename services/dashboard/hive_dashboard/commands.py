@@ -1,0 +1,126 @@
+"""What the operator asks for: appended to a stream, and awaited by `correlation_id`.
+
+Messages go through the operator's outbox and are answered on the operator's control stream; commands to the
+supervisor are answered on `hive:events`. An answer that nobody waits for any more is dropped.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from hive_contracts import streams
+from hive_contracts.agents import CommandDone, CommandFailed
+from hive_contracts.envelope import Envelope, MalformedEnvelope, Payload
+from hive_contracts.errors import TimedOut, error_from_code
+from hive_contracts.ids import message_id, new_id
+from hive_contracts.messages import MessageAccepted, MessageRefused, MessageState, SendMessage, check_body
+from hive_contracts.names import OPERATOR
+from hive_runtime.bus import Ack, Batch, Bus, Entry
+
+SOURCE: Final = "dashboard"
+QUEUED: Final = "queued"
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of a send. `state` is `accepted`, or `queued` while the broker has not confirmed it."""
+
+    id: str
+    to: str
+    state: str
+    note: str = ""
+
+
+class Answers:
+    """Who waits for which answer. Several may wait for the same one."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, set[asyncio.Future[Envelope]]] = {}
+
+    @asynccontextmanager
+    async def expect(self, correlation_id: str) -> AsyncIterator[asyncio.Future[Envelope]]:
+        """A future of the answer, for the length of the block; enter it before asking."""
+        future: asyncio.Future[Envelope] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(correlation_id, set()).add(future)
+        try:
+            yield future
+        finally:
+            self._waiting[correlation_id].discard(future)
+            if not self._waiting[correlation_id]:
+                del self._waiting[correlation_id]
+
+    def resolve(self, envelope: Envelope) -> None:
+        for future in self._waiting.get(envelope.correlation_id, ()):
+            if not future.done():
+                future.set_result(envelope)
+
+
+class Commands:
+    """`answer_s` and `command_s`: how long to wait for broker and supervisor, in seconds."""
+
+    def __init__(self, bus: Bus, answers: Answers, *, answer_s: float, command_s: float) -> None:
+        self._bus = bus
+        self._answers = answers
+        self._answer_s = answer_s
+        self._command_s = command_s
+
+    async def send(self, to: str, body: str, *, in_reply_to: str | None = None, key: str | None = None) -> Sent:
+        """Send as the operator; the same `key` sends once. Raises what the broker refuses with, and `Unavailable`."""
+        check_body(body)
+        key = key or new_id()
+        payload = SendMessage(to=to, body=body, in_reply_to=in_reply_to)
+        async with self._answers.expect(key) as answer:
+            await self._bus.append(streams.outbox(OPERATOR), Envelope.of(payload, source=OPERATOR, id=key))
+            try:
+                async with asyncio.timeout(self._answer_s):
+                    envelope = await answer
+            except TimeoutError:
+                note = "the broker has not confirmed it yet; it is stored and will be delivered"
+                return Sent(message_id(OPERATOR, key, to), to, QUEUED, note)
+        return _sent(envelope, to)
+
+    async def command(self, payload: Payload) -> None:
+        """Ask the supervisor and wait until it is done. Raises what it fails with, `TimedOut`, and `Unavailable`."""
+        key = new_id()
+        async with self._answers.expect(key) as answer:
+            await self._bus.append(streams.COMMANDS_SUPERVISOR, Envelope.of(payload, source=OPERATOR, id=key))
+            try:
+                async with asyncio.timeout(self._command_s):
+                    envelope = await answer
+            except TimeoutError:
+                raise TimedOut(
+                    f"the supervisor has not answered within {self._command_s:g} s; it may still do it: "
+                    "look at the agent in a moment, and at `hive logs supervisor`"
+                ) from None
+        if envelope.type == CommandFailed.TYPE:
+            failed = envelope.payload(CommandFailed)
+            raise error_from_code(failed.code, failed.reason)
+
+    async def handle_control(self, entries: list[Entry]) -> None:
+        """Take answers off the operator's control stream."""
+        for entry in entries:
+            try:
+                self._answers.resolve(Envelope.decode(entry.fields))
+            except MalformedEnvelope as error:
+                log.warning("control entry is malformed", entry=entry.id, reason=str(error)[:200])
+        ids = [entry.id for entry in entries]
+        await self._bus.write(Batch(acks=[Ack(streams.control(OPERATOR), streams.GROUP_HARNESS, ids)]))
+
+    def handle_event(self, envelope: Envelope) -> None:
+        """Take the supervisor's answers from `hive:events`."""
+        if envelope.type in {CommandDone.TYPE, CommandFailed.TYPE}:
+            self._answers.resolve(envelope)
+
+
+def _sent(envelope: Envelope, to: str) -> Sent:
+    if envelope.type == MessageRefused.TYPE:
+        refused = envelope.payload(MessageRefused)
+        raise error_from_code(refused.code, refused.reason)
+    accepted = envelope.payload(MessageAccepted)
+    return Sent(accepted.message_id, to, MessageState.ACCEPTED, accepted.note)

@@ -1,0 +1,98 @@
+"""The one reader of `hive:events` and of every agent's live stream; hands on what it reads."""
+
+from typing import Final
+
+import structlog
+
+from hive_contracts import streams
+from hive_contracts.agents import AgentStateChanged
+from hive_contracts.envelope import Envelope, MalformedEnvelope
+from hive_dashboard.commands import Commands
+from hive_dashboard.live import Live
+from hive_dashboard.snapshot import Snapshots
+from hive_runtime.backoff import Backoff
+from hive_runtime.bus import Bus, Entry
+from hive_runtime.errors import BusUnavailable
+from hive_runtime.records.events import RecordedEvent, entry_time
+from hive_runtime.records.messages import from_milliseconds
+
+BLOCK_MS: Final = 2_000
+"""Short, because a new agent's stream joins the next read only."""
+
+BATCH: Final = 500
+REPLAY_MS: Final = 120_000
+"""How far before its newest entry a live stream is read at start: more than the recorder is ever behind."""
+
+log = structlog.get_logger()
+
+
+class Feed:
+    """`run` reads until cancelled. Cursors survive an absence of Redis, so that nothing is skipped."""
+
+    def __init__(self, bus: Bus, *, snapshots: Snapshots, live: Live, commands: Commands) -> None:
+        self._bus = bus
+        self._snapshots = snapshots
+        self._live = live
+        self._commands = commands
+        self._cursors: dict[str, str] = {}
+        self._agent_of: dict[str, str] = {}
+
+    async def run(self) -> None:
+        reader = self._bus.reader()
+        backoff = Backoff(first_s=0.05, limit_s=2.0)
+        try:
+            while True:
+                try:
+                    await self._follow_agents()
+                    entries = await reader.read_after(self._cursors, count=BATCH, block_ms=BLOCK_MS)
+                except BusUnavailable:
+                    self._snapshots.touch()
+                    await backoff.wait()
+                    continue
+                backoff.reset()
+                for entry in entries:
+                    self._cursors[entry.stream] = entry.id
+                    self._take(entry)
+        finally:
+            await reader.aclose()
+
+    async def _follow_agents(self) -> None:
+        """A cursor for `hive:events` and for each agent's live stream; none for agents that are gone."""
+        if streams.EVENTS not in self._cursors:
+            self._cursors[streams.EVENTS] = await self._bus.last_id(streams.EVENTS)
+        self._agent_of = {streams.live(agent.name): agent.name for agent in self._snapshots.current.agents}
+        for stream in self._agent_of.keys() - self._cursors.keys():
+            newest = entry_time(await self._bus.last_id(stream))
+            self._cursors[stream] = f"{max(0, newest - REPLAY_MS)}-0"
+        for stream in self._cursors.keys() - self._agent_of.keys() - {streams.EVENTS}:
+            del self._cursors[stream]
+
+    def _take(self, entry: Entry) -> None:
+        try:
+            envelope = Envelope.decode(entry.fields)
+        except MalformedEnvelope as error:
+            log.warning("entry is malformed", stream=entry.stream, entry=entry.id, reason=str(error)[:200])
+            return
+        if entry.stream == streams.EVENTS:
+            self._commands.handle_event(envelope)
+            self._snapshots.touch()
+        else:
+            self._take_live(self._agent_of[entry.stream], entry, envelope)
+
+    def _take_live(self, agent: str, entry: Entry, envelope: Envelope) -> None:
+        if envelope.type == AgentStateChanged.TYPE:
+            try:
+                self._snapshots.note_state(agent, envelope.payload(AgentStateChanged).state)
+            except MalformedEnvelope as error:
+                log.warning("state is malformed", agent=agent, reason=str(error)[:200])
+            return
+        turn_id, seq = envelope.data.get("turn_id"), envelope.data.get("seq")
+        event = RecordedEvent(
+            entry.id,
+            from_milliseconds(entry_time(entry.id)),
+            envelope.type,
+            turn_id if isinstance(turn_id, str) else "",
+            seq if isinstance(seq, int) else 0,
+            envelope.data,
+        )
+        self._live.take(agent, event, size=len(entry.fields.get("data", "")))

@@ -1,0 +1,198 @@
+"""Server-sent events to many pages: each frame is rendered once, kept in a ring, and read with a cursor per client.
+
+A page names the cursor of what it shows and gets everything after it. Whoever falls behind the ring, or comes with a
+cursor of a former process, gets one `reset` event and renders anew: nothing is guessed and no queue grows. Writes are
+coalesced: a client is woken at most once in `WINDOW_S` and takes all that is there in one piece.
+"""
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Final
+
+WINDOW_S: Final = 0.02
+KEEP_ALIVE_S: Final = 15.0
+RING_FRAMES: Final = 1_000
+RING_BYTES: Final = 512 * 1024
+WRITE_BYTES: Final = 256 * 1024
+"""A single write to a client is not much longer than this."""
+
+RESET: Final = b"event: reset\ndata: reset\n\n"
+
+
+def encode(event: str, text: str) -> bytes:
+    """The `event` and `data` lines of a frame."""
+    lines = text.encode("utf-8", "replace").replace(b"\r", b"").split(b"\n")
+    return b"event: %s\n" % event.encode() + b"".join(b"data: %s\n" % line for line in lines) + b"\n"
+
+
+class Frame:
+    """One event for pages; rendered when the first client takes it, never when nobody looks."""
+
+    __slots__ = ("_body", "_render", "event", "number", "weight")
+
+    def __init__(self, number: int, event: str, render: Callable[[], str], *, weight: int) -> None:
+        self.number = number
+        self.event = event
+        self.weight = weight
+        self._render = render
+        self._body: bytes | None = None
+
+    def encoded(self, epoch: str) -> bytes:
+        if self._body is None:
+            self._body = f"id: {epoch}.{self.number}\n".encode() + encode(self.event, self._render())
+        return self._body
+
+
+class Ring:
+    """The newest frames of one topic. `lost` is the highest number that is no longer here."""
+
+    def __init__(self, lost: int) -> None:
+        self.frames: deque[Frame] = deque()
+        self.lost = lost
+        self.news = asyncio.Event()
+        self._weight = 0
+
+    def add(self, frame: Frame) -> None:
+        self.frames.append(frame)
+        self._weight += frame.weight
+        while len(self.frames) > RING_FRAMES or (self._weight > RING_BYTES and len(self.frames) > 1):
+            dropped = self.frames.popleft()
+            self._weight -= dropped.weight
+            self.lost = dropped.number
+
+    def after(self, cursor: int) -> list[Frame]:
+        """The frames above `cursor`, found from the new end, because most clients lack only a few."""
+        found: list[Frame] = []
+        for frame in reversed(self.frames):
+            if frame.number <= cursor:
+                break
+            found.append(frame)
+        return found[::-1]
+
+    def wake(self) -> None:
+        self.news.set()
+        self.news = asyncio.Event()
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a page is. Of another process it means nothing here."""
+
+    epoch: str
+    number: int
+
+    @classmethod
+    def parse(cls, text: str | None) -> "Cursor | None":
+        epoch, _, number = (text or "").partition(".")
+        return cls(epoch, int(number)) if number.isascii() and number.isdigit() and len(number) < 20 else None
+
+    def __str__(self) -> str:
+        return f"{self.epoch}.{self.number}"
+
+
+class Hub:
+    """Topics and who follows them. All methods belong to the event loop's thread."""
+
+    def __init__(self) -> None:
+        self._epoch = secrets.token_hex(4)
+        self._number = 0
+        self._rings: dict[str, Ring] = {}
+        self._dirty: set[str] = set()
+        self._flush: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._followers: dict[str, int] = {}
+
+    def cursor(self, topic: str) -> Cursor:
+        """Where a page that is rendered now stands; from now on its frames are kept."""
+        self._ring(topic)
+        return Cursor(self._epoch, self._number)
+
+    def publish(self, topic: str, event: str, render: Callable[[], str] | str, *, weight: int = 500) -> None:
+        """Add a frame; `weight` is about its size in bytes, needed before it is rendered."""
+        self._number += 1
+        self._add(topic, _frame(self._number, event, render, weight))
+
+    def publish_everywhere(self, event: str, text: str) -> None:
+        """One frame for every topic."""
+        self._number += 1
+        frame = _frame(self._number, event, text, len(text))
+        for topic in self._rings:
+            self._add(topic, frame)
+
+    def follows(self, topic: str) -> bool:
+        """Whether a page of this topic is open."""
+        return topic in self._followers
+
+    @property
+    def clients(self) -> int:
+        return sum(self._followers.values())
+
+    def close(self) -> None:
+        """End every stream now."""
+        self._closed = True
+        for ring in self._rings.values():
+            ring.wake()
+
+    async def follow(self, topic: str, cursor: Cursor | None) -> AsyncIterator[bytes]:
+        """Chunks for one client, until `close`. After a `reset` only keep-alives follow: the page starts anew."""
+        ring = self._ring(topic)
+        self._followers[topic] = self._followers.get(topic, 0) + 1
+        try:
+            yield b"retry: 1000\n\n"
+            position = cursor.number if cursor and cursor.epoch == self._epoch else None
+            if position is None:
+                yield RESET
+            while not self._closed:
+                chunk, position = self._take(ring, position)
+                if chunk := chunk or await self._wait(ring):
+                    yield chunk
+        finally:
+            self._followers[topic] -= 1
+            if not self._followers[topic]:
+                del self._followers[topic]
+
+    def _take(self, ring: Ring, position: int | None) -> tuple[bytes, int | None]:
+        """What is new above `position`, in one piece; None as position means that the client was told to start anew."""
+        if position is None:
+            return b"", None
+        if position < ring.lost:
+            return RESET, None
+        parts: list[bytes] = []
+        size = 0
+        for frame in ring.after(position):
+            parts.append(frame.encoded(self._epoch))
+            position = frame.number
+            size += len(parts[-1])
+            if size > WRITE_BYTES:
+                break
+        return b"".join(parts), position
+
+    async def _wait(self, ring: Ring) -> bytes:
+        try:
+            async with asyncio.timeout(KEEP_ALIVE_S):
+                await ring.news.wait()
+        except TimeoutError:
+            return b": keep-alive\n\n"
+        return b""
+
+    def _ring(self, topic: str) -> Ring:
+        return self._rings.setdefault(topic, Ring(self._number))
+
+    def _add(self, topic: str, frame: Frame) -> None:
+        self._ring(topic).add(frame)
+        self._dirty.add(topic)
+        if self._flush is None:
+            self._flush = asyncio.get_running_loop().call_later(WINDOW_S, self._wake)
+
+    def _wake(self) -> None:
+        self._flush = None
+        for topic in self._dirty:
+            self._rings[topic].wake()
+        self._dirty.clear()
+
+
+def _frame(number: int, event: str, render: Callable[[], str] | str, weight: int) -> Frame:
+    return Frame(number, event, render if callable(render) else lambda: render, weight=weight)

@@ -1,0 +1,81 @@
+"""`/agents/<name>`: the turn stream, the agent's state and inbox, and the buttons that start and stop it."""
+
+import asyncio
+from typing import Annotated, Final
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, Response
+
+from hive_contracts.agents import RestartAgent, StartAgent, StopAgent
+from hive_contracts.errors import HiveError, NotFound
+from hive_contracts.ids import new_id
+from hive_dashboard.auth import Session
+from hive_dashboard.live import agent_topic
+from hive_dashboard.pages.shell import make_shell, told
+from hive_dashboard.parts import Parts, PartsOf, SignedIn
+from hive_dashboard.registry import AgentView
+from hive_dashboard.snapshot import AGENT_INBOX_LENGTH
+from hive_dashboard.turns import turns_of
+from hive_dashboard.views import AgentPage, ComposeForm, Flash
+
+PAGE_EVENTS: Final = 300
+VERBS: Final = {
+    "start": (StartAgent, "{} starts."),
+    "stop": (StopAgent, "{} is stopped; messages wait in its inbox."),
+    "restart": (RestartAgent, "{} restarts."),
+}
+
+router = APIRouter(prefix="/agents/{name}")
+
+
+def known_agent(parts: Parts, name: str) -> AgentView:
+    """Raises `NotFound`. Only names of the registry go on from here into paths and topics."""
+    agent = parts.snapshots.current.agent(name)
+    if agent is None:
+        raise NotFound(f"there is no agent called {name!r}; the hive's page lists those there are")
+    return agent
+
+
+async def render_agent(
+    parts: Parts, session: Session, name: str, *, compose: ComposeForm | None = None, before: str | None = None
+) -> str:
+    """The newest end of the history, kept up to date, or an older part of it, which stands still."""
+    known_agent(parts, name)
+    stored = await asyncio.to_thread(parts.events(name).page, before=before, limit=PAGE_EVENTS)
+    inbox = await asyncio.to_thread(parts.messages.inbox, name, limit=AGENT_INBOX_LENGTH)
+    events = stored if before else parts.live.joined(name, stored)
+    path = f"/agents/{name}"
+    stream = "" if before else urlencode({"page": "agent", "name": name})
+    view = AgentPage(
+        make_shell(parts, session, name, path=path, topic=agent_topic(name), stream=stream),
+        agent=known_agent(parts, name),
+        turns=turns_of(events),
+        inbox=tuple(inbox),
+        compose=compose or ComposeForm(to=name, fixed=True, nonce=new_id(), back=path),
+        older=f"{path}?{urlencode({'before': stored[0].id})}" if len(stored) == PAGE_EVENTS else "",
+        newer=path if before else "",
+    )
+    return parts.renderer.page(view)
+
+
+@router.get("", response_class=HTMLResponse)
+async def agent(
+    parts: PartsOf, session: SignedIn, name: str, before: Annotated[str | None, Query(max_length=64)] = None
+) -> str:
+    return await render_agent(parts, session, name, before=before)
+
+
+@router.post("/{verb}")
+async def act(request: Request, parts: PartsOf, session: SignedIn, name: str, verb: str) -> Response:
+    known_agent(parts, name)
+    if verb not in VERBS:
+        raise NotFound(f"agents can be started, stopped and restarted, not {verb!r}")
+    kind, words = VERBS[verb]
+    flash = Flash(words.format(name))
+    try:
+        await parts.commands.command(kind(name=name))
+    except HiveError as error:
+        flash = Flash(str(error), "bad")
+    await parts.snapshots.refresh()
+    return told(request, parts, session, flash, back=f"/agents/{name}")

@@ -1,0 +1,44 @@
+"""`/stream`: the events of one page."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from fastapi.responses import StreamingResponse
+
+from hive_contracts.errors import NotFound, Unavailable
+from hive_dashboard.hub import Cursor
+from hive_dashboard.live import agent_topic
+from hive_dashboard.pages.agent import known_agent
+from hive_dashboard.parts import Parts, PartsOf, SignedIn
+from hive_dashboard.updates import HOME
+
+router = APIRouter()
+
+
+@router.get("/stream")
+async def stream(
+    parts: PartsOf,
+    _session: SignedIn,
+    page: str,
+    name: str = "",
+    after: Annotated[str | None, Query(max_length=64)] = None,
+    last_event_id: Annotated[str | None, Header(max_length=64)] = None,
+) -> StreamingResponse:
+    if parts.hub.clients >= parts.config.max_streams:
+        raise Unavailable("too many pages are open; close some, or raise max_streams in [dashboard] of hive.toml")
+    topic = _topic(parts, page, name)
+    cursor = Cursor.parse(last_event_id) or Cursor.parse(after)
+    headers = {"x-accel-buffering": "no", "cache-control": "no-store"}
+    chunks: AsyncIterator[bytes] = parts.hub.follow(topic, cursor)
+    return StreamingResponse(chunks, media_type="text/event-stream", headers=headers)
+
+
+def _topic(parts: Parts, page: str, name: str) -> str:
+    match page:
+        case "home":
+            return HOME
+        case "agent":
+            return agent_topic(known_agent(parts, name).name)
+        case _:
+            raise NotFound(f"there are no events for {page[:40]!r}")

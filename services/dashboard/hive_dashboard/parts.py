@@ -1,0 +1,75 @@
+"""The parts that pages and API stand on, as `service` built them, and how a request gets at them."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from hive_dashboard.auth import CSRF_FIELD, CSRF_HEADER, Attempts, Auth, Session
+from hive_dashboard.commands import Commands
+from hive_dashboard.config import DashboardSettings
+from hive_dashboard.hub import Hub
+from hive_dashboard.inbox import OperatorInbox
+from hive_dashboard.live import Live
+from hive_dashboard.render import Renderer
+from hive_dashboard.snapshot import Snapshots
+from hive_dashboard.store import SessionStore
+from hive_dashboard.views import Flash
+from hive_runtime.records.events import EventReader
+from hive_runtime.records.messages import MessageReader
+
+
+@dataclass(slots=True)
+class Flashes:
+    """What to tell a browser on its next page, by session. Lost with the process, like any remark."""
+
+    _waiting: dict[str, list[Flash]] = field(default_factory=dict)
+
+    def add(self, session: Session, flash: Flash) -> None:
+        self._waiting.setdefault(session.key, []).append(flash)
+
+    def take(self, session: Session) -> tuple[Flash, ...]:
+        return tuple(self._waiting.pop(session.key, ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    config: DashboardSettings
+    data_dir: Path
+    store: SessionStore
+    auth: Auth
+    attempts: Attempts
+    snapshots: Snapshots
+    hub: Hub
+    live: Live
+    commands: Commands
+    inbox: OperatorInbox
+    messages: MessageReader
+    renderer: Renderer
+    flashes: Flashes = field(default_factory=Flashes)
+
+    def events(self, agent: str) -> EventReader:
+        """The event history of an agent that is in the registry."""
+        return EventReader(self.data_dir / "agents" / agent / "events.sqlite")
+
+
+def parts_of(request: Request) -> Parts:
+    return cast(Parts, request.app.state.parts)
+
+
+async def signed_in(request: Request) -> Session:
+    """The session of a page's request. On a post the form must be ours."""
+    session = parts_of(request).auth.require_session(request)
+    if request.method == "POST":
+        token = request.headers.get(CSRF_HEADER) or (await request.form()).get(CSRF_FIELD)
+        session.check_csrf(token)
+    return session
+
+
+def api_client(request: Request) -> None:
+    parts_of(request).auth.require_api(request)
+
+
+PartsOf = Annotated[Parts, Depends(parts_of)]
+SignedIn = Annotated[Session, Depends(signed_in)]

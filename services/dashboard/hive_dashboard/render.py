@@ -1,0 +1,178 @@
+"""From view dataclasses to HTML. Every expression of every template is cleaned and escaped; nothing opts out."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final, cast
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from hive_contracts.messages import MessageView
+from hive_dashboard.registry import AgentView
+from hive_dashboard.text import clean, one_line
+from hive_dashboard.turns import Ending, Row, Turn
+from hive_dashboard.views import ComposeForm, badge_of, reply_form
+
+STATIC: Final = Path(str(files("hive_dashboard"))) / "static"
+HUES: Final = 8
+
+
+class Renderer:
+    """`clock` gives the time that ages are measured against. Safe for one thread."""
+
+    def __init__(self, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._clock = clock
+        self._static: dict[str, str] = {}
+        self.environment = Environment(
+            loader=PackageLoader("hive_dashboard"),
+            autoescape=True,
+            finalize=_finalize,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self.environment.globals["static"] = self._static_address
+        self.environment.filters |= {
+            "age": self._age,
+            "badge": badge_of,
+            "duration": duration,
+            "hue": hue,
+            "money": money,
+            "count": count,
+            "one_line": one_line,
+            "between": between,
+        }
+
+    def page(self, view: Any) -> str:
+        context = {item.name: getattr(view, item.name) for item in fields(view)}
+        return self.environment.get_template(view.TEMPLATE).render(context)
+
+    def card(self, agent: AgentView) -> str:
+        return self._macro("agents", "card", agent)
+
+    def cards(self, agents: tuple[AgentView, ...]) -> str:
+        return self._macro("agents", "cards", agents)
+
+    def head(self, agent: AgentView) -> str:
+        return self._macro("agents", "head", agent)
+
+    def controls(self, agent: AgentView) -> str:
+        return self._macro("agents", "controls", agent, "")
+
+    def last_turn(self, agent: AgentView) -> str:
+        return self._macro("agents", "last_turn", agent)
+
+    def options(self, names: tuple[str, ...]) -> str:
+        return self._macro("compose", "options", names, "")
+
+    def compose(self, form: ComposeForm, csrf: str) -> str:
+        return self._macro("compose", "compose", form, csrf)
+
+    def flow(self, messages: list[MessageView]) -> str:
+        return "".join(self._macro("messages", "row", message) for message in messages)
+
+    def state(self, message: MessageView) -> str:
+        return self._macro("messages", "state", message)
+
+    def letter(self, message: MessageView) -> str:
+        """A message of the operator's inbox, with its actions."""
+        return self._macro("messages", "letter", message, reply_form(message))
+
+    def letter_status(self, message: MessageView) -> str:
+        return self._macro("messages", "letter_status", message, "")
+
+    def mail(self, messages: tuple[MessageView, ...]) -> str:
+        """An agent's inbox."""
+        return self._macro("messages", "mail", messages)
+
+    def banners(self, warnings: tuple[str, ...]) -> str:
+        return self._macro("shell", "banners", warnings)
+
+    def turn(self, turn: Turn) -> str:
+        return self._macro("turns", "turn", turn)
+
+    def row(self, row: Row) -> str:
+        return self._macro("turns", "row", row)
+
+    def ending(self, ending: Ending) -> str:
+        return self._macro("turns", "ended", ending)
+
+    def _macro(self, part: str, name: str, *values: object) -> str:
+        macro = getattr(self.environment.get_template(f"parts/{part}.html").module, name)
+        return str(cast(Callable[..., str], macro)(*values)).strip()
+
+    def _static_address(self, name: str) -> str:
+        """With a version in it, so that browsers may keep the file for ever."""
+        if name not in self._static:
+            path = STATIC / name
+            version = hashlib.sha256(path.read_bytes()).hexdigest()[:10] if path.exists() else "missing"
+            self._static[name] = f"/static/{name}?v={version}"
+        return self._static[name]
+
+    def _age(self, time: datetime | None) -> Markup | str:
+        """A `<time>` that says how long ago, with the exact time on hover."""
+        if time is None:
+            return ""
+        time = _aware(time)
+        exact = f"{time:%Y-%m-%d %H:%M:%S} UTC"
+        words = relative((self._clock() - time).total_seconds())
+        return Markup('<time datetime="{}" title="{}" data-age>{}</time>').format(
+            time.isoformat(timespec="milliseconds"), exact, words
+        )
+
+
+def _finalize(value: object) -> object:
+    if isinstance(value, Markup):
+        return value
+    return clean(value) if isinstance(value, str) else clean(str(value))
+
+
+def _aware(time: datetime) -> datetime:
+    """A container may leave the zone out, or name one in which the year runs over."""
+    try:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (OverflowError, ValueError):
+        return time.replace(tzinfo=UTC)
+
+
+def relative(seconds: float) -> str:
+    """`app.js` says it in the same words."""
+    for limit, size, unit in ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h")):
+        if seconds < limit:
+            return f"{int(seconds // size)} {unit}" if seconds >= 1 else "now"
+    return f"{int(seconds // 86_400)} d"
+
+
+def between(start: datetime, end: datetime) -> str:
+    return duration(int((_aware(end) - _aware(start)).total_seconds() * 1000))
+
+
+def duration(milliseconds: int) -> str:
+    seconds = max(0, milliseconds) / 1000
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def money(usd: float) -> str:
+    return f"${usd:.2f}" if usd >= 1 else f"${usd:.4f}"
+
+
+def count(number: int) -> str:
+    if number < 1000:
+        return str(number)
+    return f"{number / 1000:.1f}k" if number < 1_000_000 else f"{number / 1_000_000:.1f}M"
+
+
+def hue(name: str) -> str:
+    """A class that gives everyone a colour of their own."""
+    if name in {"operator", "system"}:
+        return f"hue-{name}"
+    return f"hue-{int.from_bytes(hashlib.blake2b(name.encode(), digest_size=2).digest()) % HUES}"

@@ -1,0 +1,200 @@
+"""What pages show, read once for all of them: the registry, states, services and the newest messages.
+
+Pages and the API render from `Snapshots.current`; a page view costs no reading of Redis. It is read again when events
+say that something changed, at most once in `PAUSE_S`, and every `IDLE_S` seconds anyway, because silence is news too.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, Protocol
+
+import structlog
+
+from hive_contracts import streams
+from hive_contracts.agents import AgentState, HiveInfo, TurnState
+from hive_contracts.errors import HiveError
+from hive_contracts.messages import MessageView
+from hive_contracts.names import MANAGER, OPERATOR
+from hive_dashboard.registry import AgentView, ServiceView, read_agents, read_info, read_services, read_state
+from hive_runtime.bus import Bus
+from hive_runtime.errors import BusFull
+from hive_runtime.records.messages import MessageReader
+
+PAUSE_S: Final = 0.2
+IDLE_S: Final = 3.0
+FLOW_LENGTH: Final = 50
+INBOX_LENGTH: Final = 30
+AGENT_INBOX_LENGTH: Final = 10
+
+log = structlog.get_logger()
+
+
+class RedisStatus(StrEnum):
+    OK = "ok"
+    AWAY = "away"
+    FULL = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One moment of the hive. `flow` and `inbox` are newest first; `inbox` is the operator's, every unread one in it
+    up to a limit. `inboxes` are those of the agents that somebody looks at."""
+
+    redis: RedisStatus = RedisStatus.AWAY
+    redis_detail: str = "the dashboard is starting"
+    agents: tuple[AgentView, ...] = ()
+    services: tuple[ServiceView, ...] = ()
+    info: HiveInfo | None = None
+    flow: tuple[MessageView, ...] = ()
+    inbox: tuple[MessageView, ...] = ()
+    inboxes: dict[str, tuple[MessageView, ...]] = field(default_factory=dict)
+    unread: dict[str, int] = field(default_factory=dict)
+
+    def agent(self, name: str) -> AgentView | None:
+        return next((agent for agent in self.agents if agent.name == name), None)
+
+    @property
+    def operator_unread(self) -> int:
+        return self.unread.get(OPERATOR, 0)
+
+    @property
+    def thinking(self) -> int:
+        return sum(1 for a in self.agents if a.running and a.state and a.state.state is TurnState.THINKING)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the operator must know, most urgent first."""
+        found = []
+        if self.redis is RedisStatus.AWAY:
+            found.append(f"Redis is away, what you see may be old. {self.redis_detail}")
+        elif self.redis is RedisStatus.FULL:
+            found.append(f"Redis takes no writes; nothing can be sent. {self.redis_detail}")
+        else:
+            found += [
+                f"The {service.service} does not answer; see `hive logs {service.service}`."
+                for service in self.services
+                if not service.alive and service.service != "dashboard"
+            ]
+        if self.info and self.info.warning:
+            found.append(self.info.warning)
+        return tuple(found)
+
+
+class Watcher(Protocol):
+    """Who is told of changes, and says which agents are looked at."""
+
+    def watched(self) -> Sequence[str]: ...
+
+    def changed(self, before: Snapshot, after: Snapshot) -> None: ...
+
+
+class Snapshots:
+    """Keeps `current`. `clock` gives the time that beats are measured against.
+
+    The watcher is told in the same step that replaces `current`: a page that was rendered from the former one gets the
+    change as an event, a page rendered from the new one does not.
+    """
+
+    def __init__(self, bus: Bus, messages: MessageReader, *, watcher: Watcher, clock: Callable[[], datetime]) -> None:
+        self._bus = bus
+        self._messages = messages
+        self._watcher = watcher
+        self._clock = clock
+        self._states: dict[str, AgentState] = {}
+        self._dirty = asyncio.Event()
+        self._reading = asyncio.Lock()
+        self.current = Snapshot()
+
+    def touch(self) -> None:
+        """Something changed: read again soon."""
+        self._dirty.set()
+
+    def note_state(self, agent: str, state: AgentState) -> None:
+        """The newest account of `agent`, from its live stream; spares reading its hash."""
+        self._states[agent] = state.model_copy(update={"agent": agent})
+        self.touch()
+
+    async def refresh(self, *, states: bool = False) -> Snapshot:
+        """Read now; never raises for what is away. `states`: read every agent's state hash too."""
+        async with self._reading:
+            after = await self._read(states=states)
+            self._watcher.changed(self.current, after)
+            self.current = after
+            return after
+
+    async def run(self) -> None:
+        """Keep `current` true until cancelled."""
+        while True:
+            slow = not self._dirty.is_set()
+            self._dirty.clear()
+            await self.refresh(states=slow)
+            await asyncio.sleep(PAUSE_S)
+            try:
+                async with asyncio.timeout(IDLE_S):
+                    await self._dirty.wait()
+            except TimeoutError:
+                continue
+
+    async def _read(self, *, states: bool) -> Snapshot:
+        try:
+            if states:
+                await self._probe()
+            found = await self._with_bus(states=states)
+        except HiveError as error:
+            found = _without_bus(self.current, error)
+        try:
+            return await asyncio.to_thread(self._with_messages, found, self._watcher.watched())
+        except HiveError as error:
+            log.warning("messages cannot be read", code=error.code, reason=str(error))
+            return found
+
+    async def _probe(self) -> None:
+        """A harmless write: a server that is full answers reads as if nothing were wrong."""
+        await self._bus.hash_set(streams.state(OPERATOR), {"seen": self._clock().isoformat()})
+
+    async def _with_bus(self, *, states: bool) -> Snapshot:
+        before = self.current
+        found = await read_agents(self._bus)
+        agents = found or {agent.name: agent for agent in before.agents}  # an emptied server is no emptied hive
+        for name in agents:
+            if states or name not in self._states:
+                state = await read_state(self._bus, name)
+                if state is not None:
+                    self._states[name] = state
+        return replace(
+            before,
+            redis=RedisStatus.OK,
+            redis_detail="",
+            agents=tuple(
+                agents[name].model_copy(update={"state": self._states.get(name)}) for name in sorted(agents, key=_order)
+            ),
+            services=await read_services(self._bus, self._clock()),
+            info=await read_info(self._bus) or before.info,
+        )
+
+    def _with_messages(self, snapshot: Snapshot, watched: Sequence[str]) -> Snapshot:
+        unread = self._messages.unread()
+        undone = self._messages.inbox(OPERATOR, limit=INBOX_LENGTH, undone=True)
+        newest = self._messages.inbox(OPERATOR, limit=INBOX_LENGTH)
+        inbox = {message.id: message for message in (*newest, *undone)}
+        return replace(
+            snapshot,
+            agents=tuple(a.model_copy(update={"unread": unread.get(a.name, 0)}) for a in snapshot.agents),
+            flow=tuple(self._messages.recent(limit=FLOW_LENGTH)),
+            inbox=tuple(sorted(inbox.values(), key=lambda message: message.sent_at, reverse=True)),
+            inboxes={name: tuple(self._messages.inbox(name, limit=AGENT_INBOX_LENGTH)) for name in watched},
+            unread=unread,
+        )
+
+
+def _order(name: str) -> tuple[bool, str]:
+    """The manager first, then by name."""
+    return name != MANAGER, name
+
+
+def _without_bus(before: Snapshot, error: HiveError) -> Snapshot:
+    status = RedisStatus.FULL if isinstance(error, BusFull) else RedisStatus.AWAY
+    return replace(before, redis=status, redis_detail=str(error))

@@ -1,0 +1,216 @@
+"""An agent's live events as turns: blocks of rows that templates draw.
+
+Everything here was written by a container. Ids that go into the page's structure are hashes of what it claims; data
+that does not fit its type is shown raw, never dropped.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+from hive_contracts.agents import TurnOutcome
+from hive_contracts.envelope import Envelope, MalformedEnvelope, Payload
+from hive_contracts.turns import (
+    TurnEnded,
+    TurnJoined,
+    TurnNote,
+    TurnRaw,
+    TurnStarted,
+    TurnStderr,
+    TurnText,
+    TurnThinking,
+    TurnToolCall,
+    TurnToolResult,
+)
+from hive_dashboard.text import one_line
+from hive_runtime.records.events import RecordedEvent
+
+P = TypeVar("P", bound=Payload)
+
+FOLD_AT: Final = 120
+"""Results longer than this many characters are folded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a turn. `kind`: text, thinking, call, result, note, joined, stderr or raw."""
+
+    kind: str
+    time: datetime
+    text: str = ""
+    title: str = ""
+    detail: str = ""
+    key: str = ""
+    error: bool = False
+    results: "list[Row]" = field(default_factory=list)
+
+    @property
+    def folded(self) -> bool:
+        return len(self.text) > FOLD_AT or self.text.count("\n") > 3
+
+    @property
+    def summary(self) -> str:
+        return one_line(self.text, FOLD_AT)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    time: datetime
+    outcome: TurnOutcome
+    reason: str
+    duration_ms: int
+    cost_usd: float
+    tool_calls: int
+    tokens: int
+
+    @property
+    def ok(self) -> bool:
+        return self.outcome is TurnOutcome.OK
+
+
+@dataclass(slots=True)
+class Turn:
+    """A block. `key` names it in the page; empty for an event outside any turn."""
+
+    key: str
+    time: datetime
+    sender: str = ""
+    prompt: str = ""
+    engine: str = ""
+    model: str = ""
+    messages: tuple[str, ...] = ()
+    redelivered: bool = False
+    begun: bool = False
+    rows: list[Row] = field(default_factory=list)
+    ending: Ending | None = None
+
+    @property
+    def prompt_folded(self) -> bool:
+        return len(self.prompt) > 600
+
+
+def turn_key(event: RecordedEvent) -> str:
+    return f"t-{_digest(event.turn_id)}" if event.turn_id else ""
+
+
+def call_key(event: RecordedEvent) -> str:
+    """Names the tool call that the event is, or is a result of."""
+    return f"c-{_digest(event.turn_id, str(event.data.get('call_id', '')))}"
+
+
+def turns_of(events: Iterable[RecordedEvent]) -> list[Turn]:
+    """Blocks in order of their first event. Results go to their calls when these are there."""
+    found: list[Turn] = []
+    by_key: dict[str, Turn] = {}
+    calls: dict[str, Row] = {}
+    for event in events:
+        key = turn_key(event)
+        turn = by_key.get(key) if key else None
+        if turn is None:
+            turn = Turn(key, event.time)
+            found.append(turn)
+            by_key[key] = turn
+        add_event(turn, event, calls)
+    return found
+
+
+def add_event(turn: Turn, event: RecordedEvent, calls: dict[str, Row]) -> None:
+    """Put an event into its turn: as its beginning, its end, the result of a call, or a row."""
+    row = None
+    try:
+        match event.type:
+            case TurnStarted.TYPE if not turn.begun:
+                _begin(turn, _payload(event, TurnStarted))
+            case TurnEnded.TYPE if turn.ending is None:
+                turn.ending = ending_of(event)
+            case _:
+                row = row_of(event)
+    except MalformedEnvelope:
+        row = raw_row(event)
+    if row is None:
+        return
+    if row.kind == "result" and row.key in calls:
+        calls[row.key].results.append(row)
+        return
+    if row.kind == "call":
+        calls[row.key] = row
+    turn.rows.append(row)
+
+
+def row_of(event: RecordedEvent) -> Row:
+    """Any event as a row; what is unknown or malformed as its raw text."""
+    try:
+        return _typed_row(event)
+    except MalformedEnvelope:
+        return raw_row(event)
+
+
+def _typed_row(event: RecordedEvent) -> Row:
+    match event.type:
+        case TurnText.TYPE:
+            row = Row("text", event.time, _payload(event, TurnText).text)
+        case TurnThinking.TYPE:
+            row = Row("thinking", event.time, _payload(event, TurnThinking).text)
+        case TurnNote.TYPE:
+            row = Row("note", event.time, _payload(event, TurnNote).text)
+        case TurnStderr.TYPE:
+            row = Row("stderr", event.time, _payload(event, TurnStderr).text, error=True)
+        case TurnJoined.TYPE:
+            row = Row("joined", event.time, ", ".join(_payload(event, TurnJoined).messages))
+        case TurnRaw.TYPE:
+            row = Row("raw", event.time, _payload(event, TurnRaw).event, title="unknown event of the engine")
+        case TurnToolCall.TYPE:
+            call = _payload(event, TurnToolCall)
+            title, detail = call.name.removeprefix("mcp__"), _pretty(call.input)
+            row = Row("call", event.time, _gist(call.input), title=title, detail=detail, key=call_key(event))
+        case TurnToolResult.TYPE:
+            result = _payload(event, TurnToolResult)
+            row = Row("result", event.time, result.text, key=call_key(event), error=result.is_error)
+        case _:
+            row = raw_row(event)
+    return row
+
+
+def raw_row(event: RecordedEvent) -> Row:
+    return Row("raw", event.time, _pretty(event.data), title=event.type)
+
+
+def ending_of(event: RecordedEvent) -> Ending:
+    """Raises `MalformedEnvelope`."""
+    ended = _payload(event, TurnEnded)
+    return Ending(
+        event.time,
+        ended.outcome,
+        ended.reason,
+        ended.duration_ms,
+        ended.cost_usd,
+        ended.tool_calls,
+        ended.usage.input + ended.usage.output + ended.usage.cache_read + ended.usage.cache_creation,
+    )
+
+
+def _begin(turn: Turn, started: TurnStarted) -> None:
+    turn.begun = True
+    turn.sender, turn.prompt, turn.messages = started.sender, started.prompt, started.messages
+    turn.engine, turn.model, turn.redelivered = started.engine, started.model, started.redelivered
+
+
+def _payload(event: RecordedEvent, kind: type[P]) -> P:
+    return Envelope(source="", type=event.type[:64], data=event.data).payload(kind)
+
+
+def _gist(values: dict[str, Any]) -> str:
+    """A tool call's input in a line: its first text, else all of it."""
+    texts = [value for value in values.values() if isinstance(value, str) and value]
+    return one_line(texts[0] if len(texts) == 1 else ", ".join(f"{k}: {v}" for k, v in values.items()), FOLD_AT)
+
+
+def _pretty(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.blake2b("\0".join(parts).encode("utf-8", "replace"), digest_size=8).hexdigest()

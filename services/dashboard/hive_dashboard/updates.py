@@ -1,0 +1,91 @@
+"""From one snapshot to the next: the fragments that open pages need, published to the hub."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from hive_contracts.messages import MessageState, MessageView
+from hive_dashboard.hub import Hub
+from hive_dashboard.live import agent_topic
+from hive_dashboard.registry import AgentView
+from hive_dashboard.render import Renderer
+from hive_dashboard.snapshot import INBOX_LENGTH, Snapshot
+
+HOME: Final = "home"
+
+
+class Updates:
+    """The watcher of `Snapshots`. Swaps are small, so that what the operator types or reads stays where it is."""
+
+    def __init__(self, hub: Hub, renderer: Renderer) -> None:
+        self._hub = hub
+        self._render = renderer
+        self._watched: tuple[str, ...] = ()
+
+    def watched(self) -> Sequence[str]:
+        """The agents whose pages are open."""
+        return self._watched
+
+    def watch(self, names: Iterable[str]) -> None:
+        self._watched = tuple(name for name in names if self._hub.follows(agent_topic(name)))
+
+    def changed(self, before: Snapshot, after: Snapshot) -> None:
+        self.watch(agent.name for agent in after.agents)
+        if before.warnings != after.warnings:
+            self._hub.publish_everywhere("banners", self._render.banners(after.warnings))
+        if before.operator_unread != after.operator_unread:
+            self._hub.publish_everywhere("unread", str(after.operator_unread))
+        self._agents(before, after)
+        self._flow(before.flow, after.flow)
+        self._inbox(before.inbox, after.inbox)
+        for name, messages in after.inboxes.items():
+            if before.inboxes.get(name) != messages:
+                self._hub.publish(agent_topic(name), "mail", self._render.mail(messages))
+
+    def _agents(self, before: Snapshot, after: Snapshot) -> None:
+        names = tuple(agent.name for agent in after.agents)
+        if names != tuple(agent.name for agent in before.agents):
+            self._hub.publish(HOME, "agents", lambda: self._render.cards(after.agents))
+            self._hub.publish(HOME, "recipients", lambda: self._render.options(names))
+        for agent in after.agents:
+            former = before.agent(agent.name)
+            if former is not None and former != agent:
+                self._agent(former, agent)
+
+    def _agent(self, former: AgentView, agent: AgentView) -> None:
+        topic = agent_topic(agent.name)
+        self._hub.publish(HOME, f"agent-{agent.name}", lambda: self._render.card(agent))
+        self._hub.publish(topic, "head", lambda: self._render.head(agent))
+        if (former.desired, former.container) != (agent.desired, agent.container):
+            self._hub.publish(topic, "controls", lambda: self._render.controls(agent))
+        if agent.state and (former.state is None or former.state.last_turn != agent.state.last_turn):
+            self._hub.publish(topic, "last-turn", lambda: self._render.last_turn(agent))
+
+    def _flow(self, before: tuple[MessageView, ...], after: tuple[MessageView, ...]) -> None:
+        known = {message.id: message.state for message in before}
+        news = [message for message in after if message.id not in known]
+        if news and before and len(news) == len(after):
+            self._hub.publish(HOME, "reset", "more happened than is kept")
+        elif news:
+            self._hub.publish(HOME, "flow", lambda: self._render.flow(news))
+        for message in after:
+            if known.get(message.id, message.state) is not message.state:
+                self._publish_state(message)
+
+    def _publish_state(self, message: MessageView) -> None:
+        self._hub.publish(HOME, message.id, lambda: self._render.state(message))
+
+    def _inbox(self, before: tuple[MessageView, ...], after: tuple[MessageView, ...]) -> None:
+        known = {message.id: message.state for message in before}
+        oldest = before[-1].sent_at if len(before) >= INBOX_LENGTH else None
+        for message in reversed(after):
+            if message.id not in known:
+                if oldest is None or message.sent_at > oldest:  # else one from further back moved up
+                    self._publish_letter(message)
+            elif message.state is MessageState.ACKED and known[message.id] is not MessageState.ACKED:
+                self._publish_read(message)
+
+    def _publish_letter(self, message: MessageView) -> None:
+        self._hub.publish(HOME, "letter", lambda: self._render.letter(message))
+
+    def _publish_read(self, message: MessageView) -> None:
+        self._hub.publish(HOME, f"read-{message.id}", lambda: self._render.letter_status(message))

@@ -1,0 +1,176 @@
+"""What templates are given: one frozen dataclass a template, filled from one snapshot.
+
+`TEMPLATE` names the file; a test holds every template to the fields of its dataclass.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import ClassVar
+
+from hive_contracts.agents import AgentState, ContainerStatus, Desired, TurnState
+from hive_contracts.messages import MessageView
+from hive_dashboard.registry import AgentView
+from hive_dashboard.turns import Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """An agent's state in a word. `tone` picks the colour: idle, busy, calm, wait, bad or off."""
+
+    label: str
+    tone: str
+    since: datetime
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Flash:
+    """What became of the last action. `tone`: good, note or bad."""
+
+    text: str
+    tone: str = "good"
+
+
+@dataclass(frozen=True, slots=True)
+class ComposeForm:
+    """`to` is empty where the operator picks; `fixed` where the recipient is given by the place."""
+
+    to: str = ""
+    body: str = ""
+    fixed: bool = False
+    in_reply_to: str = ""
+    nonce: str = ""
+    back: str = "/"
+    error: str = ""
+    sent: str = ""
+    recipients: tuple[str, ...] = ()
+    focus: bool = False
+
+    @property
+    def id(self) -> str:
+        return f"compose-{self.in_reply_to}" if self.in_reply_to else "compose"
+
+
+def reply_form(message: MessageView, *, nonce: str = "", back: str = "/") -> ComposeForm:
+    return ComposeForm(to=message.sender, fixed=True, in_reply_to=message.id, nonce=nonce, back=back)
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """What every page has around it. `stream` is the address of its events; empty for a page that stands still."""
+
+    title: str
+    csrf: str = ""
+    path: str = "/"
+    stream: str = ""
+    unread: int = 0
+    warnings: tuple[str, ...] = ()
+    flashes: tuple[Flash, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HomePage:
+    TEMPLATE: ClassVar[str] = "home.html"
+
+    shell: Shell
+    agents: tuple[AgentView, ...]
+    flow: tuple[MessageView, ...]
+    letters: tuple[tuple[MessageView, ComposeForm], ...]
+    compose: ComposeForm
+    spawn_error: str = ""
+    spawn_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPage:
+    """`older` and `newer` are addresses of further history, empty where there is none."""
+
+    TEMPLATE: ClassVar[str] = "agent.html"
+
+    shell: Shell
+    agent: AgentView
+    turns: list[Turn]
+    inbox: tuple[MessageView, ...]
+    compose: ComposeForm
+    older: str = ""
+    newer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesPage:
+    TEMPLATE: ClassVar[str] = "messages.html"
+
+    shell: Shell
+    messages: list[MessageView]
+    agents: tuple[str, ...]
+    agent: str = ""
+    older: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePage:
+    TEMPLATE: ClassVar[str] = "message.html"
+
+    shell: Shell
+    message: MessageView
+    conversation: list[MessageView]
+    compose: ComposeForm | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignInPage:
+    TEMPLATE: ClassVar[str] = "sign_in.html"
+
+    shell: Shell
+    error: str = ""
+    next: str = "/"
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorPage:
+    TEMPLATE: ClassVar[str] = "error.html"
+
+    shell: Shell
+    status: int
+    heading: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class FlashFragment:
+    TEMPLATE: ClassVar[str] = "flash.html"
+
+    flashes: tuple[Flash, ...] = field(default=())
+
+
+_TONES = {
+    TurnState.STARTING: "wait",
+    TurnState.NEEDS_LOGIN: "bad",
+    TurnState.IDLE: "idle",
+    TurnState.THINKING: "busy",
+    TurnState.COMPACTING: "busy",
+    TurnState.NAPPING: "calm",
+    TurnState.RATE_LIMITED: "bad",
+    TurnState.PAUSED: "calm",
+}
+
+
+def badge_of(agent: AgentView) -> Badge:
+    """The container's state where it does not run, else the harness's own word."""
+    if agent.container is ContainerStatus.RUNNING and agent.desired is Desired.STOPPED:
+        return Badge("stopping", "wait", agent.container_since, agent.detail)
+    match agent.container:
+        case ContainerStatus.RUNNING:
+            return _badge_of_state(agent.state, agent)
+        case ContainerStatus.STARTING:
+            return Badge("starting", "wait", agent.container_since, agent.detail)
+        case ContainerStatus.CRASHED:
+            return Badge("crashed", "bad", agent.container_since, agent.detail)
+        case ContainerStatus.STOPPED:
+            return Badge("stopped", "off", agent.container_since, agent.detail)
+
+
+def _badge_of_state(state: AgentState | None, agent: AgentView) -> Badge:
+    if state is None:
+        return Badge("starting", "wait", agent.container_since)
+    return Badge(state.state.value.replace("_", " "), _TONES[state.state], state.since, state.detail)
