@@ -26,10 +26,10 @@ class Settings(BaseModel):
 S = TypeVar("S", bound=Settings)
 
 
-def load(model: type[S], section: str, *, data_dir: Path, environ: Mapping[str, str]) -> S:
-    """The settings of `section`. Raises `SettingsError`."""
-    path = data_dir / FILE_NAME
-    text, tables = read_file(path)
+def load(model: type[S], section: str, *, data_dir: Path | None, environ: Mapping[str, str]) -> S:
+    """The settings of `section`; without a `data_dir`, from the environment alone. Raises `SettingsError`."""
+    path = (data_dir or Path()) / FILE_NAME
+    text, tables = read_file(path) if data_dir else ("", {})
     found = tables.get(section, {})
     if not isinstance(found, dict):
         raise SettingsError(f"{path}:{_line_of(text, None, section)}: [{section}] must be a table")

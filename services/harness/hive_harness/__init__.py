@@ -1,0 +1,1 @@
+"""The harness: an agent's turn loop, inside its container."""

@@ -1,0 +1,38 @@
+"""`python -m hive_harness`."""
+
+import os
+import sys
+
+from hive_contracts.errors import HiveError
+from hive_harness.config import HarnessSettings, config_from_environment
+from hive_harness.service import run
+from hive_runtime import logging, settings
+from hive_runtime.process import hide_memory
+from hive_runtime.redis_bus import RedisBus
+from hive_runtime.redis_url import address_from_environment
+from hive_runtime.run import report_failure, run_service
+
+
+def main() -> int:
+    hide_memory()
+    logging.configure("harness")
+    try:
+        found = settings.load(HarnessSettings, "harness", data_dir=None, environ=os.environ)
+        config = config_from_environment(os.environ, found)
+        address = address_from_environment(os.environ, once=True)
+    except HiveError as error:
+        return report_failure(error)
+    logging.configure("harness", config.settings.log_level)
+
+    async def serve() -> None:
+        bus = RedisBus(address)
+        try:
+            await run(config, bus)
+        finally:
+            await bus.aclose()
+
+    return run_service(serve)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

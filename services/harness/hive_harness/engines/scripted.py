@@ -1,0 +1,36 @@
+"""The scripted engine: `python -m hive_harness.scripted`, started like Claude Code."""
+
+from pathlib import Path
+from typing import Final
+
+from hive_harness.config import HarnessConfig
+from hive_harness.engine import Attachment, Command
+
+_PACKAGES: Final = Path(__file__).resolve().parents[2]
+
+
+class ScriptedEngine:
+    """It needs the standard library and hyperhive's own files only, so that the rest need not be looked for (-S).
+
+    -P keeps the working directory, which the agent can write, out of the import path.
+    """
+
+    def __init__(self, config: HarnessConfig) -> None:
+        self._config = config
+
+    def command(self, attachment: Attachment) -> Command:
+        arguments = [self._config.python, "-S", "-P", "-m", "hive_harness.scripted"]
+        arguments += ["--mcp-config", str(attachment.mcp_config), "--model", self._config.model]
+        if attachment.session_id:
+            arguments += ["--resume", attachment.session_id]
+        return Command(arguments, self._environment(), self._config.state_dir)
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "PATH": self._config.path,
+            "HOME": str(self._config.state_dir / "home"),
+            "TMPDIR": str(self._config.temp_dir),
+            "LANG": "C.UTF-8",
+            "PYTHONPATH": str(_PACKAGES),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }

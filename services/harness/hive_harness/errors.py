@@ -1,0 +1,17 @@
+"""Errors of the harness.
+
+Refused (contracts)
+└── NotInTurn        a tool that only makes sense inside a turn
+Unavailable (contracts)
+└── EngineMissing    the engine's program cannot be started
+"""
+
+from hive_contracts.errors import Refused, Unavailable
+
+
+class NotInTurn(Refused):
+    code = "not_in_turn"
+
+
+class EngineMissing(Unavailable):
+    code = "engine_missing"

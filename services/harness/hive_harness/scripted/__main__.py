@@ -1,0 +1,86 @@
+"""`python -m hive_harness.scripted --mcp-config FILE [--resume ID] [--model NAME]`, started like `claude -p`.
+
+One JSON object a line on standard input begins a turn, as Claude Code reads it. Sessions are kept in the folder
+`scripted-sessions` of the working directory: one file each, with the number of its turns.
+"""
+
+import argparse
+import json
+import sys
+import uuid
+from pathlib import Path
+from typing import Any, Final
+
+from hive_harness.prompt import Wake, parse
+from hive_harness.scripted.mcp_client import SERVER, McpClient
+from hive_harness.scripted.performer import OPERATOR, Failed, Performer
+from hive_harness.scripted.speech import MODEL, Speech
+
+SESSIONS: Final = Path("scripted-sessions")
+BUILT_IN: Final = ["Bash", "Edit", "Write"]
+
+
+def main() -> int:
+    options = _options()
+    speech = Speech(options.resume or str(uuid.uuid4()), options.model)
+    session = SESSIONS / f"{Path(options.resume).name if options.resume else speech.session_id}.json"
+    if options.resume and not session.exists():
+        print(f"No conversation found with session ID: {options.resume}", file=sys.stderr)  # noqa: T201
+        speech.cannot_resume()
+        return 1
+    client = McpClient(options.mcp_config)
+    tools, status = _connect(client)
+    performer = Performer(client, speech)
+    for line in sys.stdin:
+        if text := _text_of(line):
+            speech.begin([*BUILT_IN, *tools], status, text, turn=_count_turn(session))
+            _turn(performer, speech, text)
+    return 0
+
+
+def _options() -> Any:
+    parser = argparse.ArgumentParser(prog="hive_harness.scripted")
+    parser.add_argument("--mcp-config", type=Path, required=True)
+    parser.add_argument("--resume")
+    parser.add_argument("--model", default=MODEL)
+    return parser.parse_args()
+
+
+def _connect(client: McpClient) -> tuple[list[str], str]:
+    try:
+        client.connect()
+        return [f"mcp__{SERVER}__{name}" for name in client.tools()], "connected"
+    except OSError as error:
+        print(f"MCP server {SERVER}: {error}", file=sys.stderr)  # noqa: T201
+        return [], "failed"
+
+
+def _turn(performer: Performer, speech: Speech, text: str) -> None:
+    wake = parse(text) or Wake("", OPERATOR, text)
+    try:
+        steps = performer.perform(wake)
+    except Failed as error:
+        speech.fail(str(error), steps=1)
+    else:
+        speech.end("done", steps=steps)
+
+
+def _text_of(line: str) -> str | None:
+    """The prompt in a line of input; None for a line that is none."""
+    try:
+        content = json.loads(line)["message"]["content"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    blocks = content if isinstance(content, list) else [{"type": "text", "text": content}]
+    return "\n".join(block["text"] for block in blocks if block.get("type") == "text")
+
+
+def _count_turn(session: Path) -> int:
+    turns = int(json.loads(session.read_text())["turns"]) + 1 if session.exists() else 1
+    session.parent.mkdir(exist_ok=True)
+    session.write_text(json.dumps({"turns": turns}))
+    return turns
+
+
+if __name__ == "__main__":
+    sys.exit(main())
