@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from hive_runtime.errors import StoreUnavailable
 
@@ -19,14 +20,15 @@ class Store:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-            self._db.row_factory = sqlite3.Row
-            self._db.executescript(
-                "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
-            )
-            self._db.execute("PRAGMA foreign_keys=ON")
-            self._migrate(migrations)
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(f"cannot use the store {path}: {error}") from error
+        try:
+            self._prepare(migrations)
+        except BaseException as error:
+            self._db.close()
+            if isinstance(error, sqlite3.Error):
+                raise StoreUnavailable(f"cannot use the store {path}: {error}") from error
+            raise
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -35,10 +37,11 @@ class Store:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # sqlite may have rolled back by itself
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
         except sqlite3.Error as error:
             raise StoreUnavailable(f"cannot write the store {self._path}: {error}") from error
 
@@ -49,6 +52,12 @@ class Store:
 
     def close(self) -> None:
         self._db.close()
+
+    def _prepare(self, migrations: tuple[str, ...]) -> None:
+        self._db.row_factory = sqlite3.Row
+        self._db.executescript("PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;")
+        self._db.execute("PRAGMA foreign_keys=ON")
+        self._migrate(migrations)
 
     def _migrate(self, migrations: tuple[str, ...]) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
@@ -64,17 +73,25 @@ class Store:
 @contextmanager
 def read_only(path: Path) -> Iterator[sqlite3.Connection | None]:
     """A reader's connection for the length of the block; None while the store does not exist yet."""
-    if not path.exists():
+    connection = _open_read_only(path)
+    if connection is None:
         yield None
         return
-    try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
-    except sqlite3.Error as error:
-        raise StoreUnavailable(f"cannot read the store {path}: {error}") from error
-    connection.row_factory = sqlite3.Row
     try:
         yield connection
     except sqlite3.Error as error:
         raise StoreUnavailable(f"cannot read the store {path}: {error}") from error
     finally:
         connection.close()
+
+
+def _open_read_only(path: Path) -> sqlite3.Connection | None:
+    try:
+        if not path.exists():
+            return None
+        address = f"file:{quote(str(path))}?mode=ro"
+        connection = sqlite3.connect(address, uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+    except (sqlite3.Error, OSError) as error:
+        raise StoreUnavailable(f"cannot read the store {path}: {error}") from error
+    connection.row_factory = sqlite3.Row
+    return connection
