@@ -63,12 +63,15 @@ def socket_path(data: DataDir, environ: Mapping[str, str]) -> Path:
 
 
 def _make_private(directory: Path) -> None:
-    """Ours and nobody else's: in a shared directory another user could have made it first."""
+    """Ours and nobody else's: in a shared directory another user could have made it first.
+
+    Agents that root starts are other users and must pass through it; the server's passwords guard what is inside.
+    """
     directory.mkdir(mode=0o700, exist_ok=True)
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise Refused(f"{directory} belongs to somebody else; remove it, or name a shorter --data-dir")
-    directory.chmod(0o700)
+    directory.chmod(0o711 if os.geteuid() == 0 else 0o700)
 
 
 def acl_lines(previous: Path, users: Mapping[str, Sequence[str]]) -> str:
