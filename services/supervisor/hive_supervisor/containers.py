@@ -82,10 +82,11 @@ def _readable(config: SupervisorSettings) -> tuple[Path, ...]:
 
 
 def _folder_of(package: str) -> Path:
+    """The folder to search for it: an interpreter lists it, so the package alone would not be found."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(package)
-    return Path(spec.origin).parent
+    return Path(spec.origin).parents[1]
 
 
 def _installation_of(binary: Path) -> Path:

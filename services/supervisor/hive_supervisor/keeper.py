@@ -131,7 +131,7 @@ class Keeper:
     async def _until_ready(self, timeout_s: float) -> bool:
         """False when something else is to be done first: it ended, or is to stop."""
         ready = asyncio.ensure_future(self._host.ready(self.name))
-        ready.add_done_callback(lambda _: self._news.set())
+        ready.add_done_callback(self._wake)
         try:
             async with asyncio.timeout(timeout_s):
                 while not ready.done() and not self._interrupted:
@@ -140,8 +140,12 @@ class Keeper:
             log.warning("harness did not report in time", agent=self.name, seconds=timeout_s)
             await self._runtime.stop(self.name, grace_s=0)
         finally:
+            ready.remove_done_callback(self._wake)
             ready.cancel()
         return ready.done() and not ready.cancelled() and not self._interrupted
+
+    def _wake(self, _: object) -> None:
+        self._news.set()
 
     async def _stop(self, grace_s: float) -> None:
         await self._runtime.stop(self.name, grace_s=grace_s)
@@ -154,6 +158,7 @@ class Keeper:
 
     async def _note_crash(self, exit_: ContainerExit) -> None:
         """An end that nobody asked for: say so, and wait before the next start."""
+        self._news.clear()
         self._exit = None
         self._restart_wanted = False
         self.restarts += 1

@@ -32,13 +32,13 @@ def command(spec: ContainerSpec, program: Sequence[str]) -> list[str]:
         *_system(),
         "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp",  # noqa: S108 - the sandbox's own
         "--bind", str(spec.state_dir), str(STATE),
-        "--bind", str(spec.run_dir), str(RUN),
+        "--perms", "0755", "--dir", str(RUN.parent), "--bind", str(spec.run_dir), str(RUN),
     ]
     # fmt: on
     for path in spec.readable:
-        words += ["--ro-bind", str(path), str(path)]
+        words += [*_ways_to(path), "--ro-bind", str(path), str(path)]
     if spec.redis_socket:
-        words += ["--ro-bind", str(spec.redis_socket.parent), str(REDIS_SOCKET.parent)]
+        words += [*_ways_to(REDIS_SOCKET), "--ro-bind", str(spec.redis_socket.parent), str(REDIS_SOCKET.parent)]
     return [*words, "--chdir", str(STATE), "--", *_as_user(spec.uid), *program]
 
 
@@ -68,6 +68,12 @@ def _as_user(uid: int | None) -> list[str]:
         "--inh-caps=-all", "--bounding-set=-all", "--",
     ]
     # fmt: on
+
+
+def _ways_to(path: Path) -> Iterator[str]:
+    """The folders above `path`, open to everyone: bwrap would make them for root alone."""
+    for parent in reversed(path.parents[:-1]):
+        yield from ("--perms", "0755", "--dir", str(parent))
 
 
 def _system() -> Iterator[str]:

@@ -1,0 +1,66 @@
+"""A keeper's patience: pauses grow between crashes, and a wish ends a pause."""
+
+import asyncio
+from pathlib import Path
+
+from hive_contracts.agents import ContainerCrashed, ContainerStatus, Desired
+from hive_contracts.envelope import Payload
+from hive_supervisor.keeper import Keeper
+from hive_supervisor.runtimes.base import ContainerSpec
+from hive_supervisor.runtimes.memory import MemoryRuntime
+from tests.support.waiting import until
+
+
+class CrashingRuntime(MemoryRuntime):
+    """Each container ends as soon as it was started."""
+
+    async def start(self, spec: ContainerSpec) -> None:
+        await super().start(spec)
+        self.crash(spec.name, status=1)
+
+
+class Host:
+    def __init__(self) -> None:
+        self.told: list[Payload] = []
+
+    async def prepare(self, name: str) -> ContainerSpec:
+        return ContainerSpec(name, Path("state"), Path("run"), Path("log"))
+
+    async def ready(self, name: str) -> None:
+        await asyncio.Event().wait()
+
+    async def tell(self, payload: Payload, subject: str) -> None:
+        self.told.append(payload)
+
+    async def changed(self, name: str) -> None:
+        return None
+
+
+def test_a_container_that_always_crashes_is_not_started_in_a_loop() -> None:
+    async def scenario() -> None:
+        runtime, host = CrashingRuntime(), Host()
+        keeper = Keeper("ada", Desired.RUNNING, runtime=runtime, host=host, log_file=Path("log"))
+
+        async def watch() -> None:
+            async for exit_ in runtime.exits():
+                keeper.ended(exit_)
+
+        tasks = [
+            asyncio.ensure_future(keeper.run(grace_s=1, start_timeout_s=5)),
+            asyncio.ensure_future(watch()),
+        ]
+        await until(lambda: keeper.restarts == 2)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert keeper.status is ContainerStatus.CRASHED
+        assert len(runtime.started) == 2
+        assert all(isinstance(payload, ContainerCrashed) for payload in host.told)
+        keeper.want(Desired.STOPPED)
+        await keeper.settled()
+        await until(lambda: keeper.status is ContainerStatus.STOPPED)
+        assert len(runtime.started) == 2
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(scenario())
