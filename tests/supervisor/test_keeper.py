@@ -3,12 +3,13 @@
 import asyncio
 from pathlib import Path
 
+from tests.support.waiting import until
+
 from hive_contracts.agents import ContainerCrashed, ContainerStatus, Desired
 from hive_contracts.envelope import Payload
 from hive_supervisor.keeper import Keeper
 from hive_supervisor.runtimes.base import ContainerSpec
 from hive_supervisor.runtimes.memory import MemoryRuntime
-from tests.support.waiting import until
 
 
 class CrashingRuntime(MemoryRuntime):

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.processes import descendants
 from tests.support.waiting import until
 
 from hive_runtime.process import start_time
@@ -146,18 +147,6 @@ def shim_pid(tmp_path: Path) -> int:
     return int(json.loads((tmp_path / "agents" / "ada" / "container.json").read_text())["pid"])
 
 
-def members(session: int) -> set[int]:
-    """The processes of a session, and of sandboxes below it."""
-    found: set[int] = set()
-    waiting = [session]
-    while waiting:
-        pid = waiting.pop()
-        found.add(pid)
-        for task in Path(f"/proc/{pid}/task").glob("*/children"):
-            waiting += [int(child) for child in task.read_text().split()]
-    return found
-
-
 async def gone(pids: set[int]) -> None:
     await until(lambda: not any(start_time(pid) for pid in pids))
 
@@ -168,7 +157,7 @@ def test_a_stubborn_container_is_killed_after_its_grace(make_runtime: MakeRuntim
         container = spec(tmp_path, STUBBORN="1")
         await runtime.start(container)
         await is_up(runtime, container)
-        tree = members(shim_pid(tmp_path))
+        tree = descendants(shim_pid(tmp_path))
         await runtime.stop("ada", grace_s=0.1)
         await gone(tree)
         assert (await next_exit(runtime)).status is None
@@ -186,7 +175,7 @@ def test_a_new_runtime_takes_up_what_an_earlier_one_started(make_runtime: MakeRu
         await earlier.aclose()
         later = only_processes(make_runtime)
         assert await later.running() == {"ada"}
-        tree = members(shim_pid(tmp_path))
+        tree = descendants(shim_pid(tmp_path))
         await later.stop("ada", grace_s=10)
         await gone(tree - {shim_pid(tmp_path)})
         assert (await next_exit(later)).status == 0
@@ -201,7 +190,7 @@ def test_a_killed_shim_takes_the_container_along(make_runtime: MakeRuntime, tmp_
         container = spec(tmp_path)
         await runtime.start(container)
         await is_up(runtime, container)
-        tree = members(shim_pid(tmp_path))
+        tree = descendants(shim_pid(tmp_path))
         os.kill(shim_pid(tmp_path), signal.SIGKILL)
         assert (await next_exit(runtime)).status is None
         await gone(tree)
