@@ -22,6 +22,7 @@ from hive_runtime.redis_url import RedisAddress
 
 COMMAND_TIMEOUT_S: Final = 5.0
 BLOCK_MARGIN_S: Final = 10.0
+CANCEL_AGAIN_S: Final = 0.02
 
 T = TypeVar("T")
 
@@ -65,6 +66,20 @@ async def call(command: Awaitable[T]) -> T:
     return result
 
 
+async def _call_waiting(command: Awaitable[T]) -> T:
+    """As `call`, for a command that waits long: there, a forgotten cancellation is repeated, not waited out."""
+    task = asyncio.ensure_future(call(command))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
+        if not task.cancelled():
+            task.exception()  # seen, and of no interest any more
+        raise
+
+
 def connect(address: RedisAddress, *, timeout_s: float = COMMAND_TIMEOUT_S) -> Redis:
     """A client that never retries and gives up after `timeout_s`."""
     return Redis.from_url(
@@ -88,7 +103,7 @@ class RedisReader:
 
     async def read_new(self, stream: str, group: str, consumer: str, *, count: int, block_ms: int) -> list[Entry]:
         block = block_ms or None  # 0 would block for ever
-        reply = await call(self._redis.xreadgroup(group, consumer, {stream: ">"}, count=count, block=block))
+        reply = await _call_waiting(self._redis.xreadgroup(group, consumer, {stream: ">"}, count=count, block=block))
         return _entries(reply, redelivered=False)
 
     async def read_pending(self, stream: str, group: str, consumer: str, *, after: str, count: int) -> list[Entry]:
@@ -96,7 +111,7 @@ class RedisReader:
         return _entries(reply, redelivered=True)
 
     async def read_after(self, cursors: Mapping[str, str], *, count: int, block_ms: int) -> list[Entry]:
-        reply = await call(self._redis.xread(dict(cursors), count=count, block=block_ms or None))
+        reply = await _call_waiting(self._redis.xread(dict(cursors), count=count, block=block_ms or None))
         return _entries(reply, redelivered=False)
 
     async def aclose(self) -> None:
