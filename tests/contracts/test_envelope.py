@@ -46,3 +46,11 @@ def test_fields_from_a_later_version_are_ignored() -> None:
 
 def test_wire_names_are_unique() -> None:
     assert len(PAYLOADS) == len({kind.TYPE for kind in PAYLOADS.values()})
+
+
+def test_half_of_a_character_pair_gets_no_further_than_the_envelope() -> None:
+    """JSON can say it, but no connection or store takes it."""
+    fields = Envelope(source="ada", type="x").encode() | {"data": '{"\\ud800": "\\uDFFF", "pair": "\\ud83d\\ude00"}'}
+    envelope = Envelope.decode(fields)
+    assert envelope.data == {"?": "?", "pair": "😀"}
+    assert Envelope(source="ada", type="x", data={"text": "\ud800"}).encode()["data"] == '{"text":"?"}'

@@ -53,15 +53,13 @@ class Envelope(BaseModel):
     def encode(self) -> dict[str, str]:
         """The fields of a stream entry."""
         fields = self.model_dump(mode="json", exclude={"data"}, exclude_defaults=False)
-        return {key: str(value) for key, value in fields.items()} | {
-            "data": json.dumps(self.data, ensure_ascii=False, separators=(",", ":"))
-        }
+        return {key: str(value) for key, value in fields.items()} | {"data": _dump(self.data)}
 
     @classmethod
     def decode(cls, fields: Mapping[str, str]) -> Self:
         """Raises `MalformedEnvelope`."""
         try:
-            return cls.model_validate(dict(fields) | {"data": json.loads(fields.get("data", "{}"))})
+            return cls.model_validate(dict(fields) | {"data": _load(fields.get("data", "{}"))})
         except (ValidationError, ValueError, RecursionError) as error:
             raise MalformedEnvelope(str(error)) from error
 
@@ -71,3 +69,16 @@ class Envelope(BaseModel):
             return kind.model_validate(self.data)
         except ValidationError as error:
             raise MalformedEnvelope(f"{self.type}: {error}") from error
+
+
+def _dump(data: Any) -> str:
+    """As JSON that every store and connection takes: half of a character pair becomes `?`."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace").decode()
+
+
+def _load(text: str) -> Any:
+    data = json.loads(text)
+    if "\\ud" in text.lower():  # an escape may stand for half of a character pair, which nothing else would take
+        return json.loads(_dump(data))
+    return data

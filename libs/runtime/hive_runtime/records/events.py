@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,8 +33,8 @@ class RecordedEvent:
 
 
 def entry_time(entry_id: str) -> int:
-    """When Redis took the entry, in milliseconds since 1970: a time that no container can claim."""
-    return int(entry_id.partition("-")[0])
+    """When Redis took the entry, in milliseconds since 1970, but not later than now: who appends may choose the id."""
+    return min(int(entry_id.partition("-")[0]), time.time_ns() // 1_000_000)
 
 
 class EventWriter:
@@ -78,8 +79,9 @@ class EventReader:
 
 def _row(entry_id: str, envelope: Envelope) -> dict[str, str | int]:
     data = json.dumps(envelope.data, ensure_ascii=False, separators=(",", ":"))
-    if len(data) > MAX_DATA_BYTES:
-        data = json.dumps({"text": f"an event of {len(data)} characters was not kept"})
+    size = len(data.encode())
+    if size > MAX_DATA_BYTES:
+        data = json.dumps({"text": f"an event of {size} bytes was not kept"})
     turn_id, seq = envelope.data.get("turn_id"), envelope.data.get("seq")
     return {
         "entry_id": entry_id,
@@ -93,5 +95,5 @@ def _row(entry_id: str, envelope: Envelope) -> dict[str, str | int]:
 
 
 def _event(row: sqlite3.Row) -> RecordedEvent:
-    time = from_milliseconds(row["at"])
-    return RecordedEvent(row["entry_id"], time, row["type"], row["turn_id"], row["seq"], json.loads(row["data"]))
+    at = from_milliseconds(row["at"])
+    return RecordedEvent(row["entry_id"], at, row["type"], row["turn_id"], row["seq"], json.loads(row["data"]))
