@@ -32,7 +32,8 @@ def test_a_body_without_directives_from_the_operator_is_echoed(tmp_path: Path) -
         ended = await world.turn_end()
         assert ended["outcome"] == "ok"
         assert ended["messages"] == [head]
-        await world.empty_inbox()
+        await world.at_rest()
+        assert await world.bus.depth(streams.inbox(AGENT)) == 0
         assert world.sent == [SendMessage(to="operator", body="echo: hello there", in_reply_to=head, cause=head)]
 
     play(tmp_path, story)

@@ -25,7 +25,7 @@ PATIENCE_S = 20.0
 Predicate = Callable[[Envelope], bool]
 
 
-def config_for(directory: Path, *, engine: Engine = Engine.SCRIPTED, **settings: Any) -> HarnessConfig:
+def config_for(directory: Path, engine: Engine = Engine.SCRIPTED, /, **settings: Any) -> HarnessConfig:
     """A harness whose state lies in `directory`; retries come fast."""
     state = directory / "state"
     state.mkdir(exist_ok=True, parents=True)
@@ -102,11 +102,10 @@ class Outside:
         """The data of the next `turn.ended`."""
         return (await self.until(of_type("turn.ended"))).data
 
-    async def empty_inbox(self) -> None:
-        """Returns when every message is acknowledged."""
-        async with asyncio.timeout(PATIENCE_S):
-            while await self.bus.depth(streams.inbox(self.agent)):
-                await asyncio.sleep(0.01)
+    async def at_rest(self) -> None:
+        """Returns when the harness has done with the turn last seen; then its messages are acknowledged or put back."""
+        await self.until(lambda event: event.data.get("state", {}).get("turn_id", "") is None)
+        await self.until(lambda event: event.data.get("state", {}).get("state") == "idle")
 
     def events(self, kind: type[Payload]) -> list[Any]:
         """The payloads of this kind among the live events seen so far."""

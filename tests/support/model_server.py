@@ -98,14 +98,9 @@ class ModelServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._http.server_address[1]}"
 
-    def environment(self) -> dict[str, str]:
-        """What makes Claude Code use this server and no other."""
-        return {
-            "ANTHROPIC_BASE_URL": self.url,
-            "ANTHROPIC_API_KEY": "test-key",
-            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-            "DISABLE_AUTOUPDATER": "1",
-        }
+    def credentials(self) -> dict[str, str]:
+        """Environment that makes a harness's engine use this server and no other."""
+        return {"ANTHROPIC_BASE_URL": self.url, "ANTHROPIC_API_KEY": "test-key"}
 
     def start(self) -> Self:
         self._thread.start()

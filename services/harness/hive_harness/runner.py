@@ -83,12 +83,16 @@ class EngineRunner:
         return ending
 
     async def close(self, **how: Any) -> None:
-        """End the engine, as `EngineProcess.close` does. The next turn starts a new one."""
-        if self._warm is None:
+        """End the engine, as `EngineProcess.close` does. The next turn starts a new one.
+
+        Cut off by a cancellation, it may be called again.
+        """
+        if (warm := self._warm) is None:
             return
-        warm, self._warm = self._warm, None
         await warm.process.close(**how)
         warm.pump.cancel()
+        if self._warm is warm:
+            self._warm = None
 
     async def _converse(self, turn: Turn, text: str) -> Ending:
         warm = await self._ready(turn)
