@@ -19,11 +19,13 @@ STATE: Final = Path("/state")
 RUN: Final = Path("/run/hive")
 REDIS_SOCKET: Final = Path("/run/redis/redis.sock")
 
+ACCOUNT_FILES: Final = ("passwd", "group")
+_SHELL: Final = "/bin/bash"
 _ETC: Final = ("ssl", "ca-certificates", "pki", "resolv.conf", "hosts", "nsswitch.conf", "localtime", "ld.so.cache")
 _TOP: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
 
-def command(spec: ContainerSpec, program: Sequence[str]) -> list[str]:
+def command(spec: ContainerSpec, program: Sequence[str], *, accounts_dir: Path) -> list[str]:
     """`program` inside the sandbox that `spec` describes; `spec.run_dir` becomes /run/hive."""
     # fmt: off
     words = [
@@ -37,9 +39,22 @@ def command(spec: ContainerSpec, program: Sequence[str]) -> list[str]:
     # fmt: on
     for path in spec.readable:
         words += [*_ways_to(path), "--ro-bind", str(path), str(path)]
+    for name in ACCOUNT_FILES:
+        words += ["--ro-bind", str(accounts_dir / name), f"/etc/{name}"]
     if spec.redis_socket:
         words += [*_ways_to(REDIS_SOCKET), "--ro-bind", str(spec.redis_socket.parent), str(REDIS_SOCKET.parent)]
     return [*words, "--chdir", str(STATE), "--", *_as_user(spec.uid), *program]
+
+
+def write_accounts(spec: ContainerSpec, accounts_dir: Path) -> None:
+    """The sandbox's passwd and group: many tools refuse to run as a user without a name."""
+    uid = os.geteuid() if spec.uid is None else spec.uid
+    people = {0: f"root:x:0:0:root:/:{_SHELL}", uid: f"{spec.name}:x:{uid}:{uid}::{STATE}/home:{_SHELL}"}
+    groups = {0: "root:x:0:", uid: f"{spec.name}:x:{uid}:"}
+    accounts_dir.mkdir(exist_ok=True, mode=0o755)
+    for name, lines in zip(ACCOUNT_FILES, (people, groups), strict=True):
+        (accounts_dir / name).write_text("".join(f"{line}\n" for line in lines.values()))
+        (accounts_dir / name).chmod(0o644)
 
 
 def why_not() -> str:
@@ -85,5 +100,6 @@ def _system() -> Iterator[str]:
             yield from ("--symlink", str(path.readlink()), str(path))
         elif path.exists():
             yield from ("--ro-bind", str(path), str(path))
+    yield from ("--perms", "0755", "--dir", "/etc")
     for name in _ETC:
         yield from ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")

@@ -86,7 +86,9 @@ class ProcessRuntime:
         if self._sandboxed:
             socket = bubblewrap.REDIS_SOCKET if spec.redis_socket else None
             environment |= _places(bubblewrap.STATE, bubblewrap.RUN, socket)
-            program = bubblewrap.command(spec, program)
+            accounts_dir = folder / "etc"
+            bubblewrap.write_accounts(spec, accounts_dir)
+            program = bubblewrap.command(spec, program, accounts_dir=accounts_dir)
         else:
             environment |= _places(spec.state_dir, spec.run_dir, spec.redis_socket)
         _prepare(spec)
