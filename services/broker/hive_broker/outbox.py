@@ -5,7 +5,7 @@ gets the same id, the inbox's dedup key stops a second delivery, and the answers
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -14,7 +14,7 @@ from hive_broker.directory import Directory
 from hive_contracts import streams
 from hive_contracts.agents import Desired
 from hive_contracts.envelope import Envelope, MalformedEnvelope, Payload
-from hive_contracts.errors import HiveError, Refused, UnknownRecipient
+from hive_contracts.errors import HiveError, Refused, Unavailable, UnknownRecipient
 from hive_contracts.ids import message_id
 from hive_contracts.messages import (
     Message,
@@ -60,8 +60,9 @@ class OutboxWorker:
     async def handle(self, entries: list[Entry]) -> None:
         """Deliver or refuse each entry, in order. Raises `Unavailable`; then nothing is acknowledged."""
         results = [await self._check(entry) for entry in entries]
+        self._messages.accept([result.message for result in results if isinstance(result, Accepted)])
+        results = [self._as_recorded(result) if isinstance(result, Accepted) else result for result in results]
         accepted = [result for result in results if isinstance(result, Accepted)]
-        self._messages.accept([item.message for item in accepted])
         await self._bus.deliver([self._delivery(item) for item in accepted])
         self._messages.delivered([item.message for item in accepted], at=time.time_ns() // 1_000_000)
         appends = [append for result in results if result for append in self._answers(result)]
@@ -82,6 +83,8 @@ class OutboxWorker:
             return None
         try:
             return await self._accept(entry, envelope.id, send)
+        except Unavailable:
+            raise
         except HiveError as error:
             log.info("message refused", sender=self._sender, to=send.to, code=error.code)
             return Rejected(envelope.id, send.to, error)
@@ -104,6 +107,11 @@ class OutboxWorker:
             hop=cause.hop + 1 if cause else 0,
         )
         return Accepted(key, message, note)
+
+    def _as_recorded(self, item: Accepted) -> Accepted:
+        """A key used before keeps the message that it made, whatever comes under it now."""
+        found = self._messages.find(item.message.id, item.message.recipient)
+        return replace(item, message=Message.model_validate(found.model_dump())) if found else item
 
     async def _note_on(self, recipient: str) -> str:
         """What the sender should know of the recipient. Raises `UnknownRecipient`."""
@@ -149,8 +157,8 @@ class OutboxWorker:
     def _refusal(self, result: Rejected) -> Envelope:
         code = type(result.error).code
         fact = MessageRefused(sender=self._sender, to=result.to[:100], code=code, reason=str(result.error))
-        identity = f"{self._sender}:{result.key}:refused"
-        return Envelope.of(fact, source=SOURCE, id=identity[:128], subject=self._sender, correlation_id=result.key)
+        identity = f"{message_id(self._sender, result.key, result.to)}:refused"
+        return Envelope.of(fact, source=SOURCE, id=identity, subject=self._sender, correlation_id=result.key)
 
     def _envelope(self, payload: Payload, item: Accepted, identity: str) -> Envelope:
         message = item.message

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from hive_contracts.messages import Message, MessageState, MessageStep, MessageView
+from hive_runtime.errors import StoreUnavailable
 from hive_runtime.store import Store, read_only
 
 MIGRATIONS: Final = (files("hive_runtime.records").joinpath("messages.sql").read_text(),)
@@ -75,10 +76,12 @@ class MessageWriter:
                     db.execute(_STEP, row)
 
     def find(self, message_id: str, recipient: str) -> MessageView | None:
-        """The message, if `recipient` received it."""
-        found = _select(
-            self._store.connection, "id = :id AND recipient = :recipient", id=message_id, recipient=recipient
-        )
+        """The message, if `recipient` received it. Raises `StoreUnavailable`."""
+        where = "id = :id AND recipient = :recipient"
+        try:
+            found = _select(self._store.connection, where, id=message_id, recipient=recipient)
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"cannot read the store of messages: {error}") from error
         return found[0] if found else None
 
     def close(self) -> None:

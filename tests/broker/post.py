@@ -1,0 +1,88 @@
+"""A small hive for the broker's tests: agents in the registry, their streams, and what an outbox worker needs."""
+
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from hive_broker.directory import Directory
+from hive_broker.outbox import OutboxWorker
+from hive_contracts import streams
+from hive_contracts.agents import AgentRecord, Desired, Engine
+from hive_contracts.envelope import Envelope, Payload
+from hive_contracts.messages import Message, MessageDelivered, SendMessage
+from hive_runtime.bus import Bus, Entry, ensure_principal
+from hive_runtime.records.messages import MessageReader, MessageWriter
+
+P = TypeVar("P", bound=Payload)
+
+
+async def register(bus: Bus, *names: str, desired: Desired = Desired.RUNNING) -> None:
+    """As the supervisor does it."""
+    now = datetime.now(UTC)
+    for name in names:
+        record = AgentRecord(name=name, engine=Engine.SCRIPTED, desired=desired, container_since=now, created_at=now)
+        await ensure_principal(bus, name)
+        await bus.hash_set(streams.AGENTS, {name: record.model_dump_json()})
+
+
+async def told(bus: Bus, stream: str) -> list[Envelope]:
+    """Everything in a stream, oldest first."""
+    async with aclosing(bus.reader()) as reader:
+        return [
+            Envelope.decode(entry.fields) for entry in await reader.read_after({stream: "0-0"}, count=999, block_ms=0)
+        ]
+
+
+async def told_as(bus: Bus, stream: str, kind: type[P]) -> list[P]:
+    return [envelope.payload(kind) for envelope in await told(bus, stream) if envelope.type == kind.TYPE]
+
+
+async def inbox(bus: Bus, name: str) -> list[Message]:
+    return [delivered.message for delivered in await told_as(bus, streams.inbox(name), MessageDelivered)]
+
+
+def send(to: str, body: str = "hi", *, key: str = "", reply: str | None = None, cause: str | None = None) -> Envelope:
+    payload = SendMessage(to=to, body=body, in_reply_to=reply, cause=cause)
+    return Envelope.of(payload, source="whoever", **({"id": key} if key else {}))
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """The broker's parts for outboxes, on a bus of the test's."""
+
+    bus: Bus
+    messages: MessageWriter
+    directory: Directory
+    path: Path
+
+    @classmethod
+    async def open(cls, bus: Bus, data_dir: Path, *agents: str) -> "Post":
+        await register(bus, *agents)
+        await ensure_principal(bus, "operator")
+        directory = Directory(bus)
+        await directory.refresh()
+        path = data_dir / "broker.sqlite"
+        return cls(bus, MessageWriter(path), directory, path)
+
+    def worker(self, sender: str, bus: Bus | None = None) -> OutboxWorker:
+        return OutboxWorker(sender, bus=bus or self.bus, messages=self.messages, directory=self.directory)
+
+    async def take(self, sender: str, *, again: bool = False) -> list[Entry]:
+        """What the outbox of `sender` holds for the broker; `again`: what it did not acknowledge."""
+        stream = streams.outbox(sender)
+        async with aclosing(self.bus.reader()) as reader:
+            if again:
+                return await reader.read_pending(stream, streams.GROUP_BROKER, "broker", after="0", count=99)
+            return await reader.read_new(stream, streams.GROUP_BROKER, "broker", count=99, block_ms=0)
+
+    async def post(self, sender: str, *envelopes: Envelope) -> None:
+        """Append to the outbox and let the worker handle it."""
+        for envelope in envelopes:
+            await self.bus.append(streams.outbox(sender), envelope)
+        await self.worker(sender).handle(await self.take(sender))
+
+    @property
+    def records(self) -> MessageReader:
+        return MessageReader(self.path)
