@@ -101,7 +101,7 @@ def test_delivered_told_late_is_no_step_back(writer: MessageWriter, reader: Mess
 _STEPS = st.tuples(st.sampled_from([DELIVERED, IN_TURN, FAILED, ACKED]), st.sampled_from(["t1", "t2", "t3"]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(_STEPS, st.sampled_from(["lin", "eve"])), max_size=12))
 def test_whatever_is_told_the_state_is_the_last_news(told: list[tuple[tuple[MessageState, str], str]]) -> None:
     """Told late, twice, out of order, or by someone else."""

@@ -62,7 +62,10 @@ class Recorder:
             return None
 
     def _advance(self, entry: Entry, envelope: Envelope) -> list[Append]:
-        """Move the messages that the event speaks of; what to tell. A redelivered entry tells again: facts have ids."""
+        """Move the messages that the event speaks of; what to tell.
+
+        A redelivered entry tells again, since a crash may have come before the telling: facts have ids.
+        """
         try:
             step = step_of(envelope)
         except MalformedEnvelope as error:
@@ -74,7 +77,7 @@ class Recorder:
         news = self._messages.advance(
             self._name, ids, step.state, at=entry_time(entry.id), turn_id=step.turn_id, reason=step.reason
         )
-        told = ids if entry.redelivered else news
+        told = self._messages.having(self._name, ids, step.state, turn_id=step.turn_id) if entry.redelivered else news
         return [Append(streams.EVENTS, self._fact(message_id, step)) for message_id in told]
 
     def _fact(self, message_id: str, step: Step) -> Envelope:

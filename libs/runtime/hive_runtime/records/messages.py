@@ -1,8 +1,8 @@
 """`broker.sqlite`: every message and the steps of its life. Written by the broker, read by the dashboard."""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -28,6 +28,10 @@ UPDATE messages SET attempts = attempts + (:state = 'in_turn'),
   state = CASE WHEN :state = 'delivered' AND state <> 'accepted' THEN state ELSE :state END  -- told late: no step back
 WHERE id = :id AND recipient = :recipient AND state <> 'acked'
   AND NOT EXISTS (SELECT 1 FROM steps WHERE message_id = :id AND steps.state = :state AND turn_id = :turn_id)
+"""
+_HAVING: Final = """
+SELECT 1 FROM messages JOIN steps ON message_id = id
+WHERE id = :id AND recipient = :recipient AND steps.state = :state AND turn_id = :turn_id
 """
 
 
@@ -78,11 +82,15 @@ class MessageWriter:
     def find(self, message_id: str, recipient: str) -> MessageView | None:
         """The message, if `recipient` received it. Raises `StoreUnavailable`."""
         where = "id = :id AND recipient = :recipient"
-        try:
+        with _reading():
             found = _select(self._store.connection, where, id=message_id, recipient=recipient)
-        except sqlite3.Error as error:
-            raise StoreUnavailable(f"cannot read the store of messages: {error}") from error
         return found[0] if found else None
+
+    def having(self, recipient: str, ids: Sequence[str], state: MessageState, *, turn_id: str) -> list[str]:
+        """Those of `ids` that `recipient` received and that took this step. Raises `StoreUnavailable`."""
+        row = {"recipient": recipient, "state": state.value, "turn_id": turn_id}
+        with _reading():
+            return [i for i in ids if self._store.connection.execute(_HAVING, row | {"id": i}).fetchone()]
 
     def close(self) -> None:
         self._store.close()
@@ -130,6 +138,14 @@ class MessageReader:
 
     def _open(self) -> AbstractContextManager[sqlite3.Connection | None]:
         return read_only(self._path)
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"cannot read the store of messages: {error}") from error
 
 
 def _step(

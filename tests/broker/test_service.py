@@ -1,0 +1,150 @@
+"""The whole broker: from outboxes to inboxes and records, for agents old and new, through a server's death."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager, closing, suppress
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from tests.broker.post import register, send
+from tests.support.redis_server import RedisServer
+
+from hive_broker.config import BrokerSettings
+from hive_broker.service import Broker, run
+from hive_contracts import streams
+from hive_contracts.agents import ServiceBeat
+from hive_contracts.envelope import Envelope
+from hive_contracts.messages import MessageAccepted, MessageDelivered, MessageState
+from hive_contracts.names import OPERATOR
+from hive_contracts.turns import TurnStarted
+from hive_runtime.backoff import persist
+from hive_runtime.bus import Bus, ensure_principal
+from hive_runtime.errors import StoreUnavailable
+from hive_runtime.records.events import EventReader
+from hive_runtime.records.messages import MessageReader, MessageWriter
+from hive_runtime.redis_admin import RedisAdmin
+from hive_runtime.redis_bus import RedisBus
+
+OnBus = Callable[[Callable[[Bus], Awaitable[None]]], None]
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def _broker(bus: Bus, data_dir: Path) -> AsyncIterator[asyncio.Task[None]]:
+    """Runs while the block does; must then end cleanly by cancellation."""
+    with closing(MessageWriter(data_dir / "broker.sqlite")) as messages:
+        task = asyncio.create_task(Broker(BrokerSettings(), data_dir, bus, messages).run())
+        try:
+            yield task
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait_for(task, 10)
+
+
+async def _next(bus: Bus, stream: str, kind: str, count: int = 1) -> list[Envelope]:
+    """The first `count` envelopes of a type in a stream, waiting for them."""
+    cursors, found = {stream: "0-0"}, list[Envelope]()
+    async with asyncio.timeout(20), aclosing(bus.reader()) as reader:
+        while len(found) < count:
+            entries = await persist(lambda: reader.read_after(cursors, count=99, block_ms=1000))
+            found += [e for e in (Envelope.decode(entry.fields) for entry in entries) if e.type == kind]
+            cursors.update((entry.stream, entry.id) for entry in entries)
+    return found
+
+
+def test_a_message_travels_and_its_sender_hears_of_it(on_bus: OnBus, tmp_path: Path) -> None:
+    async def scenario(bus: Bus) -> None:
+        await register(bus, "ada")
+        await ensure_principal(bus, OPERATOR)
+        async with _broker(bus, tmp_path):
+            await bus.append(streams.outbox(OPERATOR), send("ada", "hello", key="k"))
+            (arrived,) = await _next(bus, streams.inbox("ada"), MessageDelivered.TYPE)
+            message = arrived.payload(MessageDelivered).message
+            assert (message.sender, message.body) == (OPERATOR, "hello")
+            (answer,) = await _next(bus, streams.control(OPERATOR), MessageAccepted.TYPE)
+            assert answer.correlation_id == "k"
+            taken_up = TurnStarted(turn_id="t", seq=0, messages=(message.id,))
+            await bus.append(streams.live("ada"), Envelope.of(taken_up, source="ada"))
+            await _next(bus, streams.EVENTS, "message.in_turn")
+            view = MessageReader(tmp_path / "broker.sqlite").get(message.id)
+            assert view
+            assert view.state is MessageState.IN_TURN
+            (event,) = EventReader(tmp_path / "agents" / "ada" / "events.sqlite").page()
+            assert event.type == TurnStarted.TYPE
+            beat = ServiceBeat.model_validate_json((await bus.hash_all(streams.SERVICES))["broker"])
+            assert beat.service == "broker"
+
+    on_bus(scenario)
+
+
+def test_a_new_agent_is_picked_up_and_served(on_bus: OnBus, tmp_path: Path) -> None:
+    async def scenario(bus: Bus) -> None:
+        await register(bus, "ada")
+        async with _broker(bus, tmp_path):
+            await bus.append(streams.outbox("ada"), send(OPERATOR, "first"))
+            await _next(bus, streams.inbox(OPERATOR), MessageDelivered.TYPE)
+            await register(bus, "lin")
+            await bus.append(streams.outbox("lin"), send("ada", "I am new"))
+            await bus.append(streams.EVENTS, Envelope(source="supervisor", type="agent.created"))
+            (arrived,) = await _next(bus, streams.inbox("ada"), MessageDelivered.TYPE)
+            assert arrived.payload(MessageDelivered).message.sender == "lin"
+
+    on_bus(scenario)
+
+
+def test_what_was_sent_while_no_broker_ran_is_delivered_by_the_next(on_bus: OnBus, tmp_path: Path) -> None:
+    async def scenario(bus: Bus) -> None:
+        await register(bus, "ada", "lin")
+        for number in range(3):
+            await bus.append(streams.outbox("ada"), send("lin", str(number)))
+            async with _broker(bus, tmp_path):
+                await _next(bus, streams.inbox("lin"), MessageDelivered.TYPE, number + 1)
+        arrived = await _next(bus, streams.inbox("lin"), MessageDelivered.TYPE, 3)
+        assert [e.payload(MessageDelivered).message.body for e in arrived] == ["0", "1", "2"]
+
+    on_bus(scenario)
+
+
+def test_after_the_servers_death_it_goes_on_by_itself(redis: RedisServer, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with aclosing(RedisBus(redis.address, load_functions=True)) as bus:
+            await register(bus, "ada", "lin")
+            async with _broker(bus, tmp_path) as task:
+                await bus.append(streams.outbox("ada"), send("lin", "before"))
+                await _next(bus, streams.inbox("lin"), MessageDelivered.TYPE)
+                redis.kill()
+                await asyncio.to_thread(redis.start)
+                await persist(bus.ping)
+                await bus.append(streams.outbox("ada"), send("lin", "after"))
+                arrived = await _next(bus, streams.inbox("lin"), MessageDelivered.TYPE, 2)
+                assert [e.payload(MessageDelivered).message.body for e in arrived] == ["before", "after"]
+                assert not task.done()
+
+    asyncio.run(scenario())
+
+
+def test_after_the_server_lost_everything_it_goes_on_by_itself(redis: RedisServer, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with (
+            aclosing(RedisBus(redis.address, load_functions=True)) as bus,
+            aclosing(RedisAdmin(redis.address)) as admin,
+        ):
+            await register(bus, "ada", "lin")
+            async with _broker(bus, tmp_path) as task:
+                await bus.append(streams.outbox("ada"), send("lin", "before"))
+                await _next(bus, streams.inbox("lin"), MessageDelivered.TYPE)
+                await admin.flush()
+                await bus.append(streams.outbox("ada"), send("lin", "after"))
+                (arrived,) = await _next(bus, streams.inbox("lin"), MessageDelivered.TYPE)
+                assert arrived.payload(MessageDelivered).message.body == "after"
+                assert not task.done()
+
+    asyncio.run(scenario())
+
+
+def test_a_broken_store_ends_the_start_with_a_sentence(redis: RedisServer, tmp_path: Path) -> None:
+    (tmp_path / "broker.sqlite").write_bytes(b"no database at all, however long one looks at it" * 99)
+    with pytest.raises(StoreUnavailable, match=r"cannot use the store .*broker\.sqlite"):
+        asyncio.run(run(BrokerSettings(), tmp_path, redis.address))
