@@ -41,7 +41,7 @@ def test_a_data_directory_that_is_a_file_is_refused(up: Up, tmp_path: Path) -> N
     (tmp_path / "hive").write_text("")
     code, sentence = up()
     assert code == 4
-    assert "is not writable (File exists)" in sentence
+    assert "is not writable (it is no directory)" in sentence
 
 
 def test_a_data_directory_on_a_read_only_place_is_refused(capsys: Capture) -> None:

@@ -23,10 +23,19 @@ def prepare(data: DataDir) -> None:
         data.secrets.chmod(DIRECTORY_MODE)
         _check_writable(data.root)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise Refused(
-            f"the data directory {data.root} is not writable ({reason}); make it so, or name another with --data-dir"
-        ) from error
+        raise _not_writable(data, error.strerror or str(error)) from error
+
+
+def check_place(data: DataDir) -> None:
+    """Raises `Refused` when there is something else than a directory."""
+    if data.root.exists() and not data.root.is_dir():
+        raise _not_writable(data, "it is no directory")
+
+
+def _not_writable(data: DataDir, reason: str) -> Refused:
+    return Refused(
+        f"the data directory {data.root} is not writable ({reason}); make it so, or name another with --data-dir"
+    )
 
 
 def check_room(data: DataDir) -> None:

@@ -84,6 +84,7 @@ class Launcher:
 
     async def run(self) -> None:
         """Until SIGINT, SIGTERM or SIGHUP. Raises `HiveError` when it cannot start or cannot go on."""
+        data_dir.check_place(self._data)
         settings = config.read(self._data, self._environ)
         if self._options.demo and self._options.engine == "claude":
             raise UsageProblem("--demo shows the product without a model; leave --engine claude out")

@@ -8,11 +8,14 @@ from redis import exceptions
 
 from hive_cli.errors import UsageProblem
 from hive_contracts import streams
-from hive_contracts.errors import Refused
-from hive_runtime.errors import BusDenied
+from hive_contracts.errors import HiveError, Refused
+from hive_runtime.errors import BusDenied, BusUnavailable
 from hive_runtime.redis_admin import MINIMUM_VERSION, RedisAdmin
 from hive_runtime.redis_bus import connect, translate
 from hive_runtime.redis_url import RedisAddress
+
+BEFORE_HELLO: Final = ("NOPROTO", "unknown command")
+"""What servers answer that are too old for the protocol's greeting."""
 
 SCHEMES: Final = ("redis", "rediss", "unix")
 
@@ -54,11 +57,17 @@ async def _check(admin: RedisAdmin, address: RedisAddress) -> str:
         facts = await admin.facts()
     except BusDenied as error:
         raise _denied(address, error) from error
-    except Exception as error:
+    except BusUnavailable as error:
+        if any(sign in str(error) for sign in BEFORE_HELLO):
+            raise _too_old(address, "the server") from error
         raise _unreachable(address, error) from error
     if facts.version < MINIMUM_VERSION:
-        raise Refused(f"{facts.name} at {address.url} is too old; hyperhive needs Redis 7.0 or Valkey 8 or newer")
+        raise _too_old(address, facts.name)
     return facts.name
+
+
+def _too_old(address: RedisAddress, name: str) -> Refused:
+    return Refused(f"{name} at {address.url} is too old; hyperhive needs Redis 7.0 or Valkey 8 or newer")
 
 
 def _denied(address: RedisAddress, error: Exception) -> Refused:
@@ -107,7 +116,7 @@ async def _make_users(admin: RedisAdmin, address: RedisAddress, users: Mapping[s
         await admin.save_users()
     except BusDenied as error:
         raise _not_allowed(address, error) from error
-    except Exception as error:
+    except HiveError as error:
         raise _unreachable(address, error) from error
 
 

@@ -1,6 +1,7 @@
 """Says when Redis stops taking writes (a full disk, or memory), when it is away, and when it is well again."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, Final
@@ -11,6 +12,7 @@ from hive_runtime.redis_bus import connect
 from hive_runtime.redis_url import RedisAddress
 
 INTERVAL_S: Final = 2.0
+CLOSE_TIMEOUT_S: Final = 0.5
 
 
 class Health(StrEnum):
@@ -35,14 +37,27 @@ async def watch(address: RedisAddress, changed: Callable[[Health], None]) -> Non
     redis: Any = connect(address)
     last = Health.OK
     try:
-        while True:
+        while not _cancelled():
             health = await look(redis)
             if health != last:
                 changed(health)
             last = health
-            await asyncio.sleep(INTERVAL_S)
+            await asyncio.sleep(0 if _cancelled() else INTERVAL_S)
     finally:
-        await redis.aclose()
+        await _close(redis)
+
+
+def _cancelled() -> bool:
+    """redis-py now and then answers a cancellation with a result or an error of its own; it must not get lost."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def _close(redis: Any) -> None:
+    """Bounded: a connection that was cancelled while it was being made may never report its end."""
+    with contextlib.suppress(TimeoutError, exceptions.RedisError, OSError):
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await redis.aclose()
 
 
 async def look(redis: Any) -> Health:
