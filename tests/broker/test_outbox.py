@@ -268,6 +268,11 @@ def test_nobody_joins_a_trace_of_a_message_it_did_not_receive(with_post: WithPos
         (secret,) = await inbox(post.bus, "ada")
         for claimed in (secret.id, "m-unknown", ""):
             await post.post("eve", send("lin", reply=claimed) if how == "reply" else send("lin", cause=claimed))
+        await post.post("lin", send("eve", key="mine"))
+        mine = message_id("lin", "mine", "eve")
+        await post.post("eve", send("operator", reply=secret.id, cause=mine))
+        (onward,) = await inbox(post.bus, "operator")
+        assert (onward.trace_id, onward.in_reply_to) == (mine, None)
         for message in await inbox(post.bus, "lin"):
             assert (message.trace_id, message.hop, message.in_reply_to) == (message.id, 0, None)
 

@@ -14,7 +14,7 @@ CARRIED: Final[tuple[tuple[type[Payload], tuple[str, ...]], ...]] = (
     (messages.MessageAccepted, (CONTROL, EVENTS)),
     (messages.MessageRefused, (CONTROL, EVENTS)),
     (messages.MessageInTurn, (EVENTS,)),
-    (messages.MessageAcked, (EVENTS,)),
+    (messages.MessageAcked, (LIVE, EVENTS)),
     (messages.MessageFailed, (EVENTS,)),
     (agents.SpawnAgent, (COMMANDS,)),
     (agents.StartAgent, (COMMANDS,)),

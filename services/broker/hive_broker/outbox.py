@@ -102,7 +102,7 @@ class OutboxWorker:
             recipient=send.to,
             body=send.body,
             sent_at=from_milliseconds(entry_time(entry.id)),
-            in_reply_to=send.in_reply_to if cause else None,
+            in_reply_to=cause.id if cause and cause.id == send.in_reply_to else None,
             trace_id=cause.trace_id if cause else new_id,
             hop=cause.hop + 1 if cause else 0,
         )
