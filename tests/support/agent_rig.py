@@ -5,7 +5,7 @@ import itertools
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ class Outside:
     seen: list[Envelope] = field(default_factory=list)
     sent: list[SendMessage] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
+    silent: bool = False
     refuse: Callable[[SendMessage], MessageRefused | None] = lambda send: None
     _numbers: Any = field(default_factory=itertools.count)
 
@@ -76,6 +77,8 @@ class Outside:
         send = envelope.payload(SendMessage)
         self.sent.append(send)
         self.keys.append(envelope.id)
+        if self.silent:
+            return
         identity = message_id(self.agent, envelope.id, send.to)
         fact = self.refuse(send) or MessageAccepted(message_id=identity, sender=self.agent, to=send.to)
         answer = Envelope.of(fact, source="broker", correlation_id=envelope.id)
@@ -144,7 +147,3 @@ async def running(config: HarnessConfig, bus: Bus) -> AsyncIterator[Harness]:
             pass
         finally:
             await harness.aclose()
-
-
-def with_settings(config: HarnessConfig, **settings: Any) -> HarnessConfig:
-    return replace(config, settings=config.settings.model_copy(update=settings))
