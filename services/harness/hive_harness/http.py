@@ -9,7 +9,7 @@ import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -72,7 +72,7 @@ class Endpoint:
         if body is None:
             return JSONResponse({"detail": f"the body is over {MAX_BODY_BYTES} bytes"}, status_code=413)
         try:
-            document = json.loads(body)
+            document = _decode(body)
         except (ValueError, RecursionError):
             return JSONResponse(error_response(None, PARSE_ERROR, "the body is not JSON"), status_code=400)
         answer = await self._mcp.answer(document)
@@ -128,6 +128,15 @@ async def _body(request: Request) -> bytes | None:
         if len(received) > MAX_BODY_BYTES:
             return None
     return bytes(received)
+
+
+def _decode(body: bytes) -> Any:
+    """JSON, with `?` for each half of a surrogate pair, which JSON can spell and nothing can store.
+
+    Raises `ValueError` or `RecursionError`.
+    """
+    document = json.loads(body)
+    return json.loads(json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def _host_of(origin: bytes) -> bytes:

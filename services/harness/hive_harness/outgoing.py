@@ -7,7 +7,7 @@ import structlog
 
 from hive_contracts import streams
 from hive_contracts.envelope import Envelope, MalformedEnvelope
-from hive_contracts.errors import InvalidBody, InvalidName, Refused, Unavailable
+from hive_contracts.errors import InvalidName, Refused, Unavailable
 from hive_contracts.messages import MessageAccepted, MessageRefused, SendMessage, check_body
 from hive_contracts.names import OPERATOR, check_agent_name
 from hive_runtime.backoff import persist
@@ -94,10 +94,6 @@ class Outgoing:
         if letter.to == self._agent:
             raise Refused("you cannot send to yourself; write a note in your state directory instead")
         check_body(letter.body)
-        try:
-            letter.body.encode()
-        except UnicodeEncodeError as error:
-            raise InvalidBody("the body holds half of a surrogate pair; send plain Unicode text") from error
 
     async def _store(self, letter: Letter, key: str) -> None:
         payload = SendMessage(to=letter.to, body=letter.body, in_reply_to=letter.in_reply_to, cause=letter.cause)

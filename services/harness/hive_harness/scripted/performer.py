@@ -3,6 +3,7 @@
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -61,12 +62,12 @@ class Performer:
             case Call(tool, arguments):
                 self._tool(tool, arguments)
             case Bash(command):
-                self._local("Bash", {"command": command}, _bash(command))
+                self._local("Bash", {"command": command}, lambda: _bash(command))
             case Write(path, text):
-                self._local("Write", {"file_path": path, "content": text}, _write(path, text))
+                self._local("Write", {"file_path": path, "content": text}, lambda: _write(path, text))
             case Edit(path, old, new):
                 arguments = {"file_path": path, "old_string": old, "new_string": new}
-                self._local("Edit", arguments, _edit(path, old, new))
+                self._local("Edit", arguments, lambda: _edit(path, old, new))
             case Say(text):
                 self._speech.say(text)
             case Sleep(seconds):
@@ -91,8 +92,9 @@ class Performer:
             answer = Answer(f"the hive does not answer: {error}", is_error=True)
         self._speech.result_of(call_id, answer.text, is_error=answer.is_error)
 
-    def _local(self, name: str, arguments: dict[str, object], answer: Answer) -> None:
+    def _local(self, name: str, arguments: dict[str, object], perform: Callable[[], Answer]) -> None:
         call_id = self._speech.call(name, arguments)
+        answer = perform()
         self._speech.result_of(call_id, answer.text, is_error=answer.is_error)
 
 
