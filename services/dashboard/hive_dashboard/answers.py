@@ -55,7 +55,7 @@ def problem(status: int, code: str, detail: str) -> JSONResponse:
 def _error_page(request: Request, status: int, detail: str) -> Response:
     parts = parts_of(request)
     session = parts.auth.session(request)
-    shell = Shell(title=_phrase(status), csrf=session.csrf if session else "")
+    shell = Shell(title=_phrase(status), path="", csrf=session.csrf if session else "")
     view = ErrorPage(shell, status=status, heading=_phrase(status), detail=_sentence(detail))
     return HTMLResponse(parts.renderer.page(view), status_code=status)
 

@@ -5,7 +5,7 @@ from typing import Final
 import structlog
 
 from hive_contracts import streams
-from hive_contracts.agents import AgentStateChanged
+from hive_contracts.agents import AgentCreated, AgentStateChanged
 from hive_contracts.envelope import Envelope, MalformedEnvelope
 from hive_dashboard.commands import Commands
 from hive_dashboard.live import Live
@@ -17,7 +17,7 @@ from hive_runtime.records.events import RecordedEvent, entry_time
 from hive_runtime.records.messages import from_milliseconds
 
 BLOCK_MS: Final = 2_000
-"""Short, because a new agent's stream joins the next read only."""
+"""Short, because an agent that nobody told of joins the next read only."""
 
 BATCH: Final = 500
 REPLAY_MS: Final = 120_000
@@ -53,6 +53,8 @@ class Feed:
                 for entry in entries:
                     self._cursors[entry.stream] = entry.id
                     self._take(entry)
+                if any(entry.fields.get("type") == AgentCreated.TYPE for entry in entries):
+                    await self._snapshots.refresh()  # at once, so that the next read has its stream
         finally:
             await reader.aclose()
 
@@ -60,6 +62,7 @@ class Feed:
         """A cursor for `hive:events` and for each agent's live stream; none for agents that are gone."""
         if streams.EVENTS not in self._cursors:
             self._cursors[streams.EVENTS] = await self._bus.last_id(streams.EVENTS)
+            await self._snapshots.refresh(states=True)
         self._agent_of = {streams.live(agent.name): agent.name for agent in self._snapshots.current.agents}
         for stream in self._agent_of.keys() - self._cursors.keys():
             newest = entry_time(await self._bus.last_id(stream))

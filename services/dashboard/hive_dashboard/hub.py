@@ -96,7 +96,8 @@ class Cursor:
 class Hub:
     """Topics and who follows them. All methods belong to the event loop's thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep_alive_s: float = KEEP_ALIVE_S) -> None:
+        self._keep_alive_s = keep_alive_s
         self._epoch = secrets.token_hex(4)
         self._number = 0
         self._rings: dict[str, Ring] = {}
@@ -172,7 +173,7 @@ class Hub:
 
     async def _wait(self, ring: Ring) -> bytes:
         try:
-            async with asyncio.timeout(KEEP_ALIVE_S):
+            async with asyncio.timeout(self._keep_alive_s):
                 await ring.news.wait()
         except TimeoutError:
             return b": keep-alive\n\n"

@@ -143,7 +143,7 @@ def relative(seconds: float) -> str:
     """`app.js` says it in the same words."""
     for limit, size, unit in ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h")):
         if seconds < limit:
-            return f"{int(seconds // size)} {unit}" if seconds >= 1 else "now"
+            return f"{max(0, int(seconds // size))} {unit}"
     return f"{int(seconds // 86_400)} d"
 
 

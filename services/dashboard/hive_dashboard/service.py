@@ -74,8 +74,8 @@ class Dashboard:
     async def serve(self, listener: socket.socket) -> None:
         host, port = listener.getsockname()[:2]
         log.info("dashboard started", host=host, port=port)
-        if self.parts.config.host not in LOOPBACK_NAMES:
-            log.warning("the dashboard is open to the network; put TLS in front of it", host=host)
+        for warning in _standing_warnings(self.parts.config):
+            log.warning("open to the network", warning=warning)
         async with asyncio.TaskGroup() as group:
             group.create_task(self.work())
             group.create_task(self._serve_http(listener))
@@ -148,7 +148,9 @@ def build(config: DashboardSettings, data_dir: Path, bus: Bus, *, clock: Callabl
         store=store,
         auth=Auth(store, api_token=api_token, port=config.port, session_s=session_s),
         attempts=Attempts(lambda: clock().timestamp()),
-        snapshots=Snapshots(bus, messages, watcher=Updates(hub, renderer), clock=clock),
+        snapshots=Snapshots(
+            bus, messages, watcher=Updates(hub, renderer), clock=clock, standing=_standing_warnings(config)
+        ),
         hub=hub,
         live=Live(hub, renderer),
         commands=Commands(bus, Answers(), answer_s=config.answer_timeout_s, command_s=config.command_timeout_s),
@@ -156,6 +158,12 @@ def build(config: DashboardSettings, data_dir: Path, bus: Bus, *, clock: Callabl
         messages=messages,
         renderer=renderer,
     )
+
+
+def _standing_warnings(config: DashboardSettings) -> tuple[str, ...]:
+    if config.host in LOOPBACK_NAMES:
+        return ()
+    return (f"The dashboard listens on {config.host}, open to the network: put a server with TLS in front of it.",)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -41,7 +41,8 @@ class RedisStatus(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """One moment of the hive. `flow` and `inbox` are newest first; `inbox` is the operator's, every unread one in it
-    up to a limit. `inboxes` are those of the agents that somebody looks at."""
+    up to a limit. `inboxes` are those of the agents that somebody looks at.
+    `standing` are warnings that hold as long as the process."""
 
     redis: RedisStatus = RedisStatus.AWAY
     redis_detail: str = "the dashboard is starting"
@@ -52,6 +53,7 @@ class Snapshot:
     inbox: tuple[MessageView, ...] = ()
     inboxes: dict[str, tuple[MessageView, ...]] = field(default_factory=dict)
     unread: dict[str, int] = field(default_factory=dict)
+    standing: tuple[str, ...] = ()
 
     def agent(self, name: str) -> AgentView | None:
         return next((agent for agent in self.agents if agent.name == name), None)
@@ -80,7 +82,7 @@ class Snapshot:
             ]
         if self.info and self.info.warning:
             found.append(self.info.warning)
-        return tuple(found)
+        return (*found, *self.standing)
 
 
 class Watcher(Protocol):
@@ -98,7 +100,15 @@ class Snapshots:
     change as an event, a page rendered from the new one does not.
     """
 
-    def __init__(self, bus: Bus, messages: MessageReader, *, watcher: Watcher, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        messages: MessageReader,
+        *,
+        watcher: Watcher,
+        clock: Callable[[], datetime],
+        standing: tuple[str, ...] = (),
+    ) -> None:
         self._bus = bus
         self._messages = messages
         self._watcher = watcher
@@ -106,7 +116,7 @@ class Snapshots:
         self._states: dict[str, AgentState] = {}
         self._dirty = asyncio.Event()
         self._reading = asyncio.Lock()
-        self.current = Snapshot()
+        self.current = Snapshot(standing=standing)
 
     def touch(self) -> None:
         """Something changed: read again soon."""

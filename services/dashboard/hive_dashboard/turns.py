@@ -164,7 +164,7 @@ def _typed_row(event: RecordedEvent) -> Row:
             row = Row("raw", event.time, _payload(event, TurnRaw).event, title="unknown event of the engine")
         case TurnToolCall.TYPE:
             call = _payload(event, TurnToolCall)
-            title, detail = call.name.removeprefix("mcp__"), _pretty(call.input)
+            title, detail = call.name.removeprefix("mcp__").replace("__", " › "), _pretty(call.input)
             row = Row("call", event.time, _gist(call.input), title=title, detail=detail, key=call_key(event))
         case TurnToolResult.TYPE:
             result = _payload(event, TurnToolResult)

@@ -1,9 +1,10 @@
 """`/stream`: the events of one page."""
 
+import time
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
 
 from hive_contracts.errors import NotFound, Unavailable
@@ -13,11 +14,14 @@ from hive_dashboard.pages.agent import known_agent
 from hive_dashboard.parts import Parts, PartsOf, SignedIn
 from hive_dashboard.updates import HOME
 
+RECHECK_S: Final = 10.0
+
 router = APIRouter()
 
 
 @router.get("/stream")
 async def stream(
+    request: Request,
     parts: PartsOf,
     _session: SignedIn,
     page: str,
@@ -30,8 +34,19 @@ async def stream(
     topic = _topic(parts, page, name)
     cursor = Cursor.parse(last_event_id) or Cursor.parse(after)
     headers = {"x-accel-buffering": "no", "cache-control": "no-store"}
-    chunks: AsyncIterator[bytes] = parts.hub.follow(topic, cursor)
+    chunks = _while_signed_in(parts, request, parts.hub.follow(topic, cursor))
     return StreamingResponse(chunks, media_type="text/event-stream", headers=headers)
+
+
+async def _while_signed_in(parts: Parts, request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Ends the stream of a session that was signed out, at most `RECHECK_S` after the next chunk is due."""
+    checked = time.monotonic()
+    async for chunk in chunks:
+        if time.monotonic() - checked >= RECHECK_S:
+            if parts.auth.session(request) is None:
+                return
+            checked = time.monotonic()
+        yield chunk
 
 
 def _topic(parts: Parts, page: str, name: str) -> str:

@@ -4,9 +4,8 @@
 
   // --- ages, in the words of render.relative ---
   const words = (seconds) => {
-    if (seconds < 1) return "now";
     for (const [limit, size, unit] of [[60, 1, "s"], [3600, 60, "min"], [86400, 3600, "h"]]) {
-      if (seconds < limit) return `${Math.floor(seconds / size)} ${unit}`;
+      if (seconds < limit) return `${Math.max(0, Math.floor(seconds / size))} ${unit}`;
     }
     return `${Math.floor(seconds / 86400)} d`;
   };
@@ -84,6 +83,7 @@
       tell(log, (missed.get(log) || 0) + 1);
     }
     if (target.id === "flow" || target.id === "inbox") {
+      target.firstElementChild?.classList.add("is-new");
       while (target.children.length > ROWS_KEPT) target.lastElementChild.remove();
     }
     if (chosen.has(target)) target.value = chosen.get(target);
@@ -109,13 +109,14 @@
     const box = event.target.closest?.("details.confirm");
     if (box) box.open = false;
   });
-  document.addEventListener("htmx:sendError", (event) => {
-    const said = event.target.querySelector?.(".compose-said");
-    if (said) {
-      said.classList.add("is-error");
-      said.textContent = "The dashboard does not answer; your text is kept, try again.";
-    }
-  });
+  const complain = (words) => (event) => {
+    const said = event.target.querySelector?.(".compose-said") || document.getElementById("flash");
+    if (!said) return;
+    said.classList.add("is-error");
+    said.textContent = words;
+  };
+  document.addEventListener("htmx:sendError", complain("The dashboard does not answer; what you wrote is kept, try again."));
+  document.addEventListener("htmx:responseError", complain("The dashboard refused this; reload the page and try again."));
 
   const settle = () => { followLogs(); title(); tick(); };
   document.addEventListener("DOMContentLoaded", settle);
