@@ -57,10 +57,11 @@ def test_a_line_of_another_shape_is_shown_as_it_is(line: str) -> None:
 def test_following_goes_on_in_the_new_file_after_a_rotation(tmp_path: Path) -> None:
     path = tmp_path / "a.log"
     path.write_text("old\n")
-    lines = follow_file(path, path.stat().st_size)
-    writer = threading.Thread(target=_write_rotate_write, args=(path,))
-    writer.start()
-    with closing(lines):
+    file = path.open()
+    file.seek(0, 2)
+    with closing(follow_file(path, file)) as lines:
+        writer = threading.Thread(target=_write_rotate_write, args=(path,))
+        writer.start()
         assert [next(lines), next(lines)] == ["before\n", "after\n"]
     writer.join()
 

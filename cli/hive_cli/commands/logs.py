@@ -5,8 +5,9 @@ import os
 import time
 from collections import deque
 from collections.abc import Generator
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import click
 
@@ -27,17 +28,15 @@ PLAIN_FIELDS: Final = frozenset({"timestamp", "level", "event", "service"})
 def logs(name: str, *, follow: bool, lines: int, raw: bool) -> None:
     """Show the log of a service (redis, broker, supervisor, dashboard) or of an agent."""
     path = _find(data_dir(), name)
-    with path.open(errors="replace") as file:
+    file = path.open(errors="replace")
+    with closing(file):
         for line in deque(file, maxlen=lines):
             _show(line, raw=raw)
         if not follow:
             return
-        position = file.tell()
-    try:
-        for line in follow_file(path, position):
-            _show(line, raw=raw)
-    except KeyboardInterrupt:
-        return
+        with closing(follow_file(path, file)) as coming, suppress(KeyboardInterrupt):
+            for line in coming:
+                _show(line, raw=raw)
 
 
 def _find(data: DataDir, name: str) -> Path:
@@ -49,10 +48,8 @@ def _find(data: DataDir, name: str) -> Path:
     raise NotFound(f"there is no log of {name!r}; there are {', '.join(sorted(known))}")
 
 
-def follow_file(path: Path, position: int) -> Generator[str]:
-    """Whole lines beyond `position`, for ever; goes on in the new file when the log was rotated or cut."""
-    file = path.open(errors="replace")
-    file.seek(position)
+def follow_file(path: Path, file: IO[str]) -> Generator[str]:
+    """Whole lines from where `file` stands, for ever; goes on in the new file when the log was rotated or cut."""
     held, ended = "", False
     try:
         while True:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from hive_cli.stack.data_dir import write_private
 from hive_runtime.process import start_time
 
 GRACE_S: Final = 5.0
@@ -27,7 +28,7 @@ class ProcessBook:
 
     def started(self, name: str, pid: int) -> None:
         self._started[name] = (pid, start_time(pid))
-        self._path.write_text(json.dumps(self._started))
+        write_private(self._path, json.dumps(self._started))
 
     def clear(self) -> None:
         self._path.unlink(missing_ok=True)
