@@ -22,6 +22,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 VENV: Final = ROOT / ".venv"
 PYTHON: Final = VENV / "bin" / "python"
 LOCK: Final = ROOT / ".cache" / "bootstrap.lock"
+SOURCES: Final = ("libs", "services", "cli")
 STEPS: Final = 2
 TAIL_LINES: Final = 12
 EXIT_FAILED: Final = 1
@@ -33,7 +34,7 @@ _PHASES: Final = (
     (re.compile(r"^\s*Downloading (?:\S*/)?([A-Za-z0-9_.]+)-\d"), "downloading {}"),
     (re.compile(r"^\s*Installing build dependencies"), "preparing the build"),
     (re.compile(r"^\s*Preparing editable metadata"), "preparing hyperhive"),
-    (re.compile(r"^\s*Building editable for (\w+)"), "building {}: fetching the front end"),
+    (re.compile(r"^\s*Building editable for (\w+)"), "building {} with its front end"),
     (re.compile(r"^Installing collected packages: (.*)"), "installing {}"),
 )
 
@@ -53,6 +54,7 @@ class Progress:
         self._tty = sys.stderr.isatty()
         self._step = 0
         self._text = ""
+        self._said = ""
 
     def step(self, text: str) -> None:
         self._end_line()
@@ -62,6 +64,9 @@ class Progress:
         sys.stderr.flush()
 
     def detail(self, text: str) -> None:
+        if text == self._said:
+            return
+        self._said = text
         if self._tty:
             width = shutil.get_terminal_size().columns
             sys.stderr.write(f"\r\033[K{self._text}: {text}"[: width + 3])
@@ -135,6 +140,7 @@ def install(extra: str, inputs: str) -> None:
         progress.step("using .venv")
     progress.step("installing hyperhive with what the tests need" if extra == "test" else "installing hyperhive")
     pip_install(extra, progress)
+    compile_sources()
     for name in {"all", extra}:  # `test` includes `all`
         (VENV / f".hive-{name}").write_text(stamp_text(inputs))
     progress.end(f"installed in {time.monotonic() - started:.0f} s")
@@ -230,6 +236,11 @@ def pip_environment() -> dict[str, str]:
     pins = (ROOT / "constraints.txt").as_uri()
     without = {key: value for key, value in os.environ.items() if key not in {"PYTHONPATH", "PYTHONHOME"}}
     return without | {"PIP_CONSTRAINT": pins, "PIP_BUILD_CONSTRAINT": pins, "PYTHONUNBUFFERED": "1"}
+
+
+def compile_sources() -> None:
+    """Agents run as users who may not write bytecode here; without it each of their starts compiles anew."""
+    subprocess.run([PYTHON, "-m", "compileall", "-q", *SOURCES], cwd=ROOT, capture_output=True, check=False)
 
 
 def show(line: str, progress: Progress) -> None:

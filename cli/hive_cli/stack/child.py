@@ -17,7 +17,6 @@ from hive_contracts.errors import HiveError
 from hive_runtime.backoff import Backoff
 from hive_runtime.errors import SettingsError
 from hive_runtime.process import die_with_parent
-from hive_runtime.run import EXIT_CANNOT_START
 
 STABLE_AFTER_S: Final = 30.0
 MAX_EARLY_DEATHS: Final = 4
@@ -95,7 +94,7 @@ class Child:
 
     async def _died(self, status: int) -> None:
         name, reason = self.spec.name, last_reason(self.spec.log)
-        if status == EXIT_CANNOT_START:
+        if status == os.EX_CONFIG:
             raise SettingsError(reason or f"{name} cannot start; see {self.spec.log}")
         if not self.proven and self._backoff.tries + 1 >= MAX_EARLY_DEATHS:
             raise ChildFailed(f"{name} does not start ({describe(status)}): {reason}; its log is {self.spec.log}")
