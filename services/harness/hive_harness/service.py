@@ -18,6 +18,7 @@ from hive_harness.engines.scripted import ScriptedEngine
 from hive_harness.http import Endpoint
 from hive_harness.inbox import Inbox
 from hive_harness.journal import Journal
+from hive_harness.leftovers import end_leftovers
 from hive_harness.live import LivePublisher
 from hive_harness.loop import TurnLoop
 from hive_harness.mcp import McpServer
@@ -66,9 +67,11 @@ class Harness:
         self.runner: EngineRunner | None = None
 
     async def run(self) -> None:
-        (self._config.state_dir / "home").mkdir(mode=0o700, exist_ok=True)
+        home = self._config.state_dir / "home"
+        home.mkdir(mode=0o700, exist_ok=True)
         self._files.write(self.endpoint.url, self.endpoint.token)
         await persist(self._take_lease)
+        end_leftovers(home)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._live.run())
             group.create_task(self.status.run())
