@@ -4,10 +4,11 @@ import pytest
 
 from hive_contracts.agents import Engine, Role
 from hive_contracts.errors import HiveError
-from hive_harness.config import HarnessSettings, config_from_environment
+from hive_harness.config import config_from_environment
 from hive_harness.engine import Attachment
 from hive_harness.service import engine_kind
 from hive_runtime import settings
+from hive_runtime.agent_settings import HarnessSettings
 
 
 def environment(state: Path, **changes: str) -> dict[str, str]:

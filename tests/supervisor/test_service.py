@@ -31,11 +31,12 @@ from hive_contracts.agents import (
 )
 from hive_contracts.envelope import Envelope, Payload
 from hive_runtime.acl import agent_user
+from hive_runtime.agent_settings import HarnessSettings
 from hive_runtime.redis_admin import RedisAdmin
 from hive_runtime.redis_bus import RedisBus
 from hive_runtime.redis_url import RedisAddress
 from hive_supervisor.config import SupervisorSettings
-from hive_supervisor.fleet import Premises
+from hive_supervisor.containers import Premises
 from hive_supervisor.runtimes.memory import MemoryRuntime
 from hive_supervisor.service import serve
 from hive_supervisor.store import SupervisorStore
@@ -89,7 +90,7 @@ async def report_ready(bus: RedisBus, runtime: MemoryRuntime) -> None:
 async def supervisor(data_dir: Path, address: RedisAddress, runtime: MemoryRuntime) -> AsyncIterator[Hive]:
     bus, admin = RedisBus(address, load_functions=True), RedisAdmin(address)
     store = SupervisorStore(data_dir / "supervisor.sqlite")
-    premises = Premises(SupervisorSettings(), data_dir, address)
+    premises = Premises(SupervisorSettings(), HarnessSettings(), data_dir, address)
     cursor = await bus.last_id(streams.EVENTS)
     tasks = [
         asyncio.ensure_future(serve(premises, bus=bus, admin=admin, store=store, runtime=runtime)),

@@ -15,8 +15,9 @@ from hive_contracts.agents import Engine
 from hive_contracts.envelope import Envelope, Payload
 from hive_contracts.ids import message_id
 from hive_contracts.messages import Message, MessageAccepted, MessageDelivered, MessageRefused, SendMessage
-from hive_harness.config import HarnessConfig, HarnessSettings
+from hive_harness.config import HarnessConfig
 from hive_harness.service import Harness
+from hive_runtime.agent_settings import HarnessSettings
 from hive_runtime.bus import Ack, Append, Batch, Bus, Delivery, ensure_principal
 
 AGENT = "alice"

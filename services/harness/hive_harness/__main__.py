@@ -4,9 +4,10 @@ import os
 import sys
 
 from hive_contracts.errors import HiveError
-from hive_harness.config import HarnessSettings, config_from_environment
+from hive_harness.config import config_from_environment
 from hive_harness.service import run
 from hive_runtime import logging, settings
+from hive_runtime.agent_settings import HarnessSettings
 from hive_runtime.process import hide_memory
 from hive_runtime.redis_bus import RedisBus
 from hive_runtime.redis_url import address_from_environment

@@ -8,13 +8,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeVar
 
-from pydantic import Field
-
 from hive_contracts.agents import Engine, Role
 from hive_contracts.errors import InvalidName
 from hive_contracts.names import check_agent_name
+from hive_runtime.agent_settings import HarnessSettings
 from hive_runtime.errors import SettingsError
-from hive_runtime.settings import Settings
 
 DEFAULT_MODEL: Final = "haiku"
 PATH: Final = "/usr/local/bin:/usr/bin:/bin"
@@ -26,17 +24,6 @@ CREDENTIALS: Final = (
 )
 
 Choice = TypeVar("Choice", bound=StrEnum)
-
-
-class HarnessSettings(Settings):
-    """`HIVE_HARNESS_<KEY>`; on the host `[harness]` in hive.toml. Times in seconds."""
-
-    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
-    idle_close_s: float = Field(default=600, ge=0, description="an engine without work is closed; 0: after each turn")
-    turn_limit_s: float = Field(default=1800, gt=0, description="a turn that takes longer counts as hung")
-    send_wait_s: float = Field(default=10, gt=0, description="how long `send` waits for the broker's answer")
-    retry_first_s: float = Field(default=0.5, gt=0, description="the wait after a failed turn; doubles each time")
-    retry_limit_s: float = Field(default=60, gt=0, description="the longest wait after a failed turn")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hive_contracts.errors import HiveError
 from hive_runtime import logging, settings
+from hive_runtime.agent_settings import HarnessSettings
 from hive_runtime.redis_url import address_from_environment
 from hive_runtime.run import report_failure, run_service
 from hive_supervisor.config import SupervisorSettings
@@ -17,11 +18,12 @@ def main() -> int:
     try:
         data_dir = Path(os.environ["HIVE_DATA_DIR"])
         config = settings.load(SupervisorSettings, "supervisor", data_dir=data_dir, environ=os.environ)
+        harness = settings.load(HarnessSettings, "harness", data_dir=data_dir, environ=os.environ)
         address = address_from_environment(os.environ)
     except HiveError as error:
         return report_failure(error)
     logging.configure("supervisor", config.log_level)
-    return run_service(lambda: run(config, data_dir, address))
+    return run_service(lambda: run(config, harness, data_dir, address))
 
 
 if __name__ == "__main__":

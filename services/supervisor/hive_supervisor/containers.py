@@ -4,11 +4,13 @@ import importlib.util
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from hive_contracts.agents import Engine
 from hive_runtime import acl
+from hive_runtime.agent_settings import HarnessSettings
 from hive_runtime.redis_url import RedisAddress
 from hive_supervisor.config import SupervisorSettings
 from hive_supervisor.runtimes.base import ContainerSpec
@@ -27,10 +29,19 @@ _PACKAGES: Final = ("hive_contracts", "hive_runtime", "hive_harness")
 _PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 
 
-def spec_for(
-    agent: Agent, *, config: SupervisorSettings, data_dir: Path, address: RedisAddress, password: str
-) -> ContainerSpec:
+@dataclass(frozen=True, slots=True)
+class Premises:
+    """Where this hive lives and how it is set."""
+
+    config: SupervisorSettings
+    harness: HarnessSettings
+    data_dir: Path
+    address: RedisAddress
+
+
+def spec_for(agent: Agent, *, premises: Premises, password: str) -> ContainerSpec:
     """The container of `agent`."""
+    config, data_dir, address = premises.config, premises.data_dir, premises.address
     folder = data_dir / "agents" / agent.name
     socket = Path(address.url.removeprefix("unix://")) if address.url.startswith("unix://") else None
     return ContainerSpec(
@@ -39,7 +50,7 @@ def spec_for(
         run_dir=folder / "run",
         log_file=log_file(data_dir, agent.name),
         uid=config.first_uid + agent.number if os.geteuid() == 0 else None,
-        environment=_environment(agent, config, address, os.environ),
+        environment=_environment(agent, premises, os.environ),
         secrets={REDIS_PASSWORD: password},
         readable=_readable(config),
         redis_socket=socket,
@@ -54,23 +65,22 @@ def engine_of(agent: Agent, config: SupervisorSettings) -> Engine:
     return agent.engine or config.engine
 
 
-def _environment(
-    agent: Agent, config: SupervisorSettings, address: RedisAddress, environ: Mapping[str, str]
-) -> dict[str, str]:
+def _environment(agent: Agent, premises: Premises, environ: Mapping[str, str]) -> dict[str, str]:
+    config = premises.config
     own = {
         "PATH": _PATH,
         "HIVE_AGENT_NAME": agent.name,
         "HIVE_AGENT_ROLE": agent.role.value,
         "HIVE_ENGINE": engine_of(agent, config).value,
         "HIVE_MODEL": config.model,
-        "HIVE_REDIS_URL": address.url,
+        "HIVE_REDIS_URL": premises.address.url,
         "HIVE_REDIS_USER": acl.agent_user(agent.name),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     if config.claude:
         own["HIVE_CLAUDE"] = str(config.claude.resolve())
-    passed = {name: environ[name] for name in environ if name in _PASSED_ON or name.startswith("HIVE_HARNESS_")}
-    return passed | own
+    passed = {name: environ[name] for name in _PASSED_ON if name in environ}
+    return {**passed, **premises.harness.environment(), **own}
 
 
 def _readable(config: SupervisorSettings) -> tuple[Path, ...]:

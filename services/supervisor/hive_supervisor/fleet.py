@@ -1,9 +1,7 @@
 """All agents: their keepers, and what a keeper needs of the rest of the supervisor."""
 
 import asyncio
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -14,9 +12,7 @@ from hive_contracts.envelope import Envelope, Payload
 from hive_contracts.names import MANAGER
 from hive_runtime.backoff import persist
 from hive_runtime.bus import Bus
-from hive_runtime.redis_url import RedisAddress
-from hive_supervisor.config import SupervisorSettings
-from hive_supervisor.containers import log_file, spec_for
+from hive_supervisor.containers import Premises, log_file, spec_for
 from hive_supervisor.keeper import Keeper
 from hive_supervisor.principals import Principals
 from hive_supervisor.registry import Registry
@@ -28,15 +24,6 @@ READY_WAIT_MS: Final = 250
 """How long one look for the harness's report waits for its live stream, in milliseconds."""
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Premises:
-    """Where this hive lives and how it is set."""
-
-    config: SupervisorSettings
-    data_dir: Path
-    address: RedisAddress
 
 
 class Fleet:
@@ -132,9 +119,7 @@ class Fleet:
         premises = self._premises
         return spec_for(
             self._agents[name],
-            config=premises.config,
-            data_dir=premises.data_dir,
-            address=premises.address,
+            premises=premises,
             password=password,
         )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import structlog
 
 from hive_contracts import streams
+from hive_runtime.agent_settings import HarnessSettings
 from hive_runtime.beat import beat
 from hive_runtime.bus import Bus
 from hive_runtime.consumer import Consumer, consume
@@ -15,7 +16,8 @@ from hive_runtime.redis_bus import RedisBus
 from hive_runtime.redis_url import RedisAddress
 from hive_supervisor.commands import Commands
 from hive_supervisor.config import SupervisorSettings
-from hive_supervisor.fleet import SOURCE, Fleet, Premises
+from hive_supervisor.containers import Premises
+from hive_supervisor.fleet import SOURCE, Fleet
 from hive_supervisor.principals import Principals
 from hive_supervisor.registry import Registry
 from hive_supervisor.runtimes.base import ContainerRuntime
@@ -26,12 +28,12 @@ from hive_supervisor.store import SupervisorStore
 log = structlog.get_logger()
 
 
-async def run(config: SupervisorSettings, data_dir: Path, address: RedisAddress) -> None:
+async def run(config: SupervisorSettings, harness: HarnessSettings, data_dir: Path, address: RedisAddress) -> None:
     """Serve until cancelled, then stop the containers; what is wanted of them stays."""
     bus, admin = RedisBus(address, load_functions=True), RedisAdmin(address)
     store = SupervisorStore(data_dir / "supervisor.sqlite")
     runtime = ProcessRuntime(data_dir / "agents", config.isolation)
-    premises = Premises(config, data_dir, address)
+    premises = Premises(config, harness, data_dir, address)
     try:
         await serve(premises, bus=bus, admin=admin, store=store, runtime=runtime)
     finally:
