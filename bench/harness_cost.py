@@ -48,13 +48,15 @@ async def harness_cost(redis: RedisServer) -> Cost:
                 env=_environment(Path(directory), redis),
                 stderr=subprocess.DEVNULL,
             )
-            await world.until(lambda event: event.data.get("state", {}).get("state") == "idle")
-            ready_s = time.monotonic() - began
-            await world.deliver("!say one turn, so that every part is loaded", key=directory)
-            await world.until(of_type("turn.ended"))
-            cost = Cost(ready_s, resident_mb(process.pid))
-            process.terminate()
-            await process.wait()
+            try:
+                await world.until(lambda event: event.data.get("state", {}).get("state") == "idle")
+                ready_s = time.monotonic() - began
+                await world.deliver("!say one turn, so that every part is loaded", key=directory)
+                await world.until(of_type("turn.ended"))
+                cost = Cost(ready_s, resident_mb(process.pid))
+            finally:
+                process.terminate()
+                await process.wait()
         await bus.aclose()
     return cost
 
