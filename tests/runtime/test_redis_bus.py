@@ -13,7 +13,7 @@ from hive_contracts import streams
 from hive_contracts.envelope import Envelope
 from hive_contracts.errors import Unavailable
 from hive_runtime.bus import Ack, Append, Batch, Delivery
-from hive_runtime.errors import BusDenied, BusFull, BusLocked, BusUnavailable
+from hive_runtime.errors import BusDenied, BusFull, BusLocked, BusUnavailable, NoGroup
 from hive_runtime.redis_admin import RedisAdmin
 from hive_runtime.redis_bus import RedisBus, connect
 from hive_runtime.redis_url import RedisAddress
@@ -155,6 +155,37 @@ def test_bytes_that_are_no_text_do_not_stop_the_reader(redis: RedisServer) -> No
         assert Envelope.decode(good.fields).data == {"text": "after it"}
 
     _on(redis, scenario)
+
+
+def test_a_cancellation_is_never_forgotten(redis: RedisServer) -> None:
+    """Whenever it comes, and whether the command would have gone well or not (redis-py on Python 3.11 forgets some)."""
+
+    async def scenario(bus: RedisBus) -> None:
+        await bus.ensure_group("s", "g")
+        async with aclosing(bus.reader()) as reader:
+            commands: list[Callable[[], Awaitable[object]]] = [
+                bus.ping,
+                lambda: bus.ensure_group("s", "g"),
+                lambda: bus.write(Batch([Append("t", envelope())])),
+                lambda: reader.read_pending("nowhere", "g", "c", after="0", count=1),
+                lambda: reader.read_new("nowhere", "g", "c", count=1, block_ms=20_000),
+                lambda: reader.read_new("s", "g", "c", count=1, block_ms=20_000),
+            ]
+            for number, command in enumerate(commands):
+                for turns in range(40):
+                    assert await _cancelled_after(turns, command), (number, turns)
+
+    _on(redis, scenario)
+
+
+async def _cancelled_after(turns: int, command: Callable[[], Awaitable[object]]) -> bool:
+    """Whether a cancellation after so many turns of the loop took effect, if the command was not done by then."""
+    task = asyncio.ensure_future(command())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    asked = task.cancel()
+    await asyncio.wait_for(asyncio.wait({task}), 10)
+    return task.cancelled() if asked else task.exception() is None or isinstance(task.exception(), NoGroup)
 
 
 def test_functions_that_the_server_lost_are_loaded_again(redis: RedisServer) -> None:

@@ -57,12 +57,15 @@ async def call(command: Awaitable[T]) -> T:
     """
     task = asyncio.current_task()
     cancelled_before = task.cancelling() if task else 0
+    failed = None
     try:
         result = await command
     except (exceptions.RedisError, OSError, TimeoutError) as error:
-        raise translate(error) from error
+        failed = error
     if task and task.cancelling() > cancelled_before:
         raise asyncio.CancelledError
+    if failed:
+        raise translate(failed) from failed
     return result
 
 
