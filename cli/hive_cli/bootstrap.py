@@ -9,6 +9,7 @@ import fcntl
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 VENV: Final = ROOT / ".venv"
@@ -88,17 +89,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--extra", choices=("all", "test"), required=True)
     parser.add_argument("--inputs", required=True, help="what the stamp must begin with: root and checksums")
+    parser.add_argument("command", nargs="*", help="what `hive` is to do afterwards")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with locked():
-            install(arguments.extra, arguments.inputs)
+        with locked() as lock:
+            install(arguments.extra, arguments.inputs, lock)
     except BootstrapError as error:
         say(f"hive: {error}")
         return error.status
     except KeyboardInterrupt:
         say("\nhive: interrupted; run the same command again and it goes on from here.")
         return EXIT_INTERRUPTED
-    return 0
+    return become(arguments.command)
+
+
+def become(command: list[str]) -> NoReturn:
+    """The command line in this process's place."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.execv(PYTHON, [str(PYTHON), "-m", "hive_cli", *command])  # noqa: S606  no shell is what is wanted
 
 
 def say(text: str) -> None:
@@ -107,8 +116,8 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def locked() -> Iterator[None]:
-    """One installation at a time: a second one waits, and then finds the work done."""
+def locked() -> Iterator[int]:
+    """One installation at a time: a second one waits, and then finds the work done. Gives the lock's descriptor."""
     try:
         LOCK.parent.mkdir(exist_ok=True)
         lock = LOCK.open("a")
@@ -123,10 +132,10 @@ def locked() -> Iterator[None]:
         except BlockingIOError:
             say("another `hive` is installing into .venv; waiting for it…")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        yield lock.fileno()
 
 
-def install(extra: str, inputs: str) -> None:
+def install(extra: str, inputs: str, lock: int) -> None:
     stamp = VENV / f".hive-{extra}"
     if stamp.exists() and stamp.read_text() == stamp_text(inputs):
         return
@@ -139,7 +148,7 @@ def install(extra: str, inputs: str) -> None:
     else:
         progress.step("using .venv")
     progress.step("installing hyperhive with what the tests need" if extra == "test" else "installing hyperhive")
-    pip_install(extra, progress)
+    pip_install(extra, progress, lock)
     compile_sources()
     for name in {"all", extra}:  # `test` includes `all`
         (VENV / f".hive-{name}").write_text(stamp_text(inputs))
@@ -196,7 +205,8 @@ def install_ensurepip(progress: Progress) -> None:
         raise BootstrapError(f"apt could not install {package}: {last_lines(done.stdout + done.stderr, 3)}")
 
 
-def pip_install(extra: str, progress: Progress) -> None:
+def pip_install(extra: str, progress: Progress, lock: int) -> None:
+    """pip holds the lock too: should this process be killed, the next run waits until pip has ended."""
     command = [
         str(PYTHON),
         "-m",
@@ -213,6 +223,7 @@ def pip_install(extra: str, progress: Progress) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
+        pass_fds=(lock,),
         text=True,
         errors="replace",
     )

@@ -118,12 +118,13 @@ def test_a_clean_clone_installs_itself_and_an_interrupted_install_is_finished(tm
     subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
     environ = {key: value for key, value in os.environ.items() if not key.startswith(("VIRTUAL_ENV", "HIVE_"))}
     first = subprocess.Popen([clone / "hive", "--version"], env=environ, stderr=subprocess.PIPE, text=True)
-    assert first.stderr
+    assert first.stderr is not None
     for line in first.stderr:
         if "finding" in line or "downloading" in line:
             break
-    subprocess.run(["kill", "-TERM", str(first.pid)], check=True)
-    first.communicate()
+    first.terminate()
+    assert "it goes on from here" in first.stderr.read()
+    assert first.wait() == 130
     assert not (clone / ".venv" / ".hive-all").exists()
     second = subprocess.run([clone / "hive", "--version"], env=environ, capture_output=True, text=True, check=False)
     assert (second.returncode, second.stdout) == (0, "hyperhive, version 0.1.0\n")

@@ -1,4 +1,4 @@
-"""The checks in order: format, lint, types, imports, tests. pytest comes last, so that its summary is the last line."""
+"""The checks: format, lint, types and imports beside the tests, as one core would idle; pytest's summary comes last."""
 
 import importlib.util
 import os
@@ -6,12 +6,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import click
+
 from hive_cli.checks import packages
-from hive_cli.errors import FAILED
+from hive_cli.errors import DONE, FAILED
 from hive_cli.output import bold, complain, say
 from hive_contracts.errors import Refused
 
@@ -31,8 +34,9 @@ def run_checks(*, quick: bool, pytest_args: Sequence[str]) -> int:
         raise Refused("the tests are part of the source; run `./hive test` in a clone of hyperhive")
     if not quick and not _prepare_system():
         return FAILED
-    results = [_run(check) for check in (*_static_checks(), _tests(pytest_args, quick=quick))]
-    return 0 if all(results) else FAILED
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        static = pool.submit(lambda: [_run(check) for check in _static_checks()])
+        return _run_tests(pytest_args, quick=quick, beside=static)
 
 
 def _prepare_system() -> bool:
@@ -60,22 +64,43 @@ def _static_checks() -> tuple[Check, ...]:
     )
 
 
-def _tests(pytest_args: Sequence[str], *, quick: bool) -> Check:
-    marks = ("-m", QUICK) if quick else ()
-    return Check("tests", (sys.executable, "-m", "pytest", *marks, *pytest_args))
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    check: Check
+    ok: bool
+    seconds: float
+    output: str
+
+    def show(self) -> None:
+        say(f"{bold(f'{self.check.name:<8}')} {'ok' if self.ok else 'FAILED'} in {self.seconds:.1f} s")
+        if not self.ok:
+            say(self.output)
 
 
-def _run(check: Check) -> bool:
-    """Show the output of pytest as it comes, of the others when they fail."""
+def _run(check: Check) -> Outcome:
     started = time.monotonic()
-    if check.name == "tests":
-        sys.stdout.flush()
-        return subprocess.run(check.command, cwd=ROOT, check=False).returncode == 0
     done = subprocess.run(
         check.command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
-    word = "ok" if done.returncode == 0 else "FAILED"
-    say(f"{bold(check.name):<8} {word} in {time.monotonic() - started:.1f} s")
-    if done.returncode:
-        say(done.stdout)
-    return done.returncode == 0
+    return Outcome(check, done.returncode == 0, time.monotonic() - started, done.stdout)
+
+
+def _run_tests(pytest_args: Sequence[str], *, quick: bool, beside: Future[list[Outcome]]) -> int:
+    """Show pytest's output as it comes, but its last line only after the other checks' outcome."""
+    started = time.monotonic()
+    marks = ("-m", QUICK) if quick else ()
+    colour = ("--color=yes",) if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else ()
+    command = (sys.executable, "-m", "pytest", *colour, *marks, *pytest_args)
+    last = ""
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        for line in process.stdout or ():
+            click.echo(last, nl=False)
+            last = line
+    outcomes = beside.result()
+    for outcome in outcomes:
+        outcome.show()
+    say(f"{bold('tests   ')} {'FAILED' if process.returncode else 'ok'} in {time.monotonic() - started:.1f} s")
+    click.echo(last, nl=False)
+    return FAILED if process.returncode or not all(outcome.ok for outcome in outcomes) else DONE
