@@ -14,11 +14,10 @@ from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, InitializeResult, ListToolsResult, TextContent
-from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
 from tests.support.agent_rig import AGENT, Outside, config_for, of_type, outside, running
 
 from hive_contracts.agents import AgentState
-from hive_harness.mcp import PROTOCOL_VERSIONS
 from hive_harness.service import Harness
 from hive_runtime.memory_bus import MemoryBus
 
@@ -163,12 +162,11 @@ def test_answers_are_of_the_sdks_wire_types(tmp_path: Path) -> None:
             result = await request(harness, "initialize", params)
             assert InitializeResult.model_validate(result).protocol_version == version
         odd = await request(harness, "initialize", {"protocolVersion": "1999-01-01"})
-        assert odd["protocolVersion"] == PROTOCOL_VERSIONS[-1]
+        assert odd["protocolVersion"] == LATEST_HANDSHAKE_VERSION
         assert await request(harness, "ping", {}) == {}
         ListToolsResult.model_validate(await request(harness, "tools/list", {}))
         CallToolResult.model_validate(await request(harness, "tools/call", {"name": "whoami"}))
 
-    assert PROTOCOL_VERSIONS == HANDSHAKE_PROTOCOL_VERSIONS
     play(tmp_path, story)
 
 

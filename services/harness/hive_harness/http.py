@@ -9,7 +9,8 @@ import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -19,8 +20,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from hive_harness.mcp import PARSE_ERROR, McpServer, error_response
 from hive_harness.status import StatusKeeper
+from hive_harness.tools import Toolbox
+
+if TYPE_CHECKING:
+    from hive_harness.mcp import McpServer
 
 HOST: Final = "127.0.0.1"
 LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -31,9 +35,9 @@ TOKEN_BYTES: Final = 32
 class Endpoint:
     """Listens from its making, so that the address is known before `serve` runs."""
 
-    def __init__(self, mcp: McpServer, status: StatusKeeper) -> None:
+    def __init__(self, toolbox: Toolbox, status: StatusKeeper) -> None:
         self.token = secrets.token_urlsafe(TOKEN_BYTES)
-        self._mcp = mcp
+        self._toolbox = toolbox
         self._status = status
         self._socket = socket.create_server((HOST, 0))
         routes = [
@@ -41,6 +45,13 @@ class Endpoint:
             Route("/api/state", self._get_state, methods=["GET"]),
         ]
         self._app = _Guard(Starlette(routes=routes), self.token)
+
+    @cached_property
+    def _mcp(self) -> "McpServer":
+        """Made at the engine's first call: loading the wire types then costs no start anything."""
+        from hive_harness.mcp import McpServer  # noqa: PLC0415
+
+        return McpServer(self._toolbox)
 
     @property
     def url(self) -> str:
@@ -74,7 +85,7 @@ class Endpoint:
         try:
             document = _decode(body)
         except (ValueError, RecursionError):
-            return JSONResponse(error_response(None, PARSE_ERROR, "the body is not JSON"), status_code=400)
+            return JSONResponse({"detail": "the body is not JSON"}, status_code=400)
         answer = await self._mcp.answer(document)
         if answer is None:
             return Response(status_code=202)

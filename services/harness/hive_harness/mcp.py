@@ -1,41 +1,43 @@
 """The MCP server `hyperhive`: JSON-RPC in, JSON-RPC out, without a session (streamable HTTP, stateless JSON form).
 
-Written out here because the SDK's server costs 60 MB, and even its wire types alone 5 MB and 0.2 s at each start. The
-SDK's client drives this in the tests, and its types check every answer.
+The wire types are the SDK's own (`mcp_types`); its server is not imported, because that costs 60 MB in each container.
+The SDK's client drives this in the tests.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
-from pydantic import BaseModel, Field, ValidationError
+from mcp_types import (
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    CallToolRequestParams,
+    CallToolResult,
+    EmptyResult,
+    ErrorData,
+    Implementation,
+    InitializeResult,
+    JSONRPCError,
+    JSONRPCMessage,
+    JSONRPCNotification,
+    JSONRPCRequest,
+    JSONRPCResponse,
+    ListToolsResult,
+    Result,
+    ServerCapabilities,
+    TextContent,
+    Tool,
+    ToolsCapability,
+)
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
+from pydantic import TypeAdapter, ValidationError
 
 from hive_harness.tools import Toolbox
 from hive_runtime import VERSION
 
 SERVER_NAME: Final = "hyperhive"
-PROTOCOL_VERSIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
-"""Revisions with the `initialize` handshake, oldest first; the newest is offered to a client of another one."""
-
-PARSE_ERROR: Final = -32700
-INVALID_REQUEST: Final = -32600
-METHOD_NOT_FOUND: Final = -32601
-INVALID_PARAMS: Final = -32602
-
 INSTRUCTIONS: Final = "Messages between you, the other agents of this hive and its operator."
 
-
-class Call(BaseModel):
-    """A request, or without an id a notification."""
-
-    jsonrpc: Literal["2.0"]
-    method: str
-    id: Annotated[int | str | None, Field(union_mode="left_to_right")] = None
-    params: dict[str, Any] = Field(default_factory=dict)
-
-
-class ToolCall(BaseModel):
-    name: str
-    arguments: dict[str, Any] | None = None
+_MESSAGE: Final = TypeAdapter[JSONRPCMessage](JSONRPCMessage)
 
 
 class McpServer:
@@ -45,64 +47,66 @@ class McpServer:
         self._toolbox = toolbox
 
     async def answer(self, document: Any) -> dict[str, Any] | None:
-        if isinstance(document, dict) and "method" not in document and "id" in document:
-            return None  # a response; nothing was asked
         try:
-            call = Call.model_validate(document)
+            message = _MESSAGE.validate_python(document)
         except ValidationError:
-            return error_response(_id_of(document), INVALID_REQUEST, "not a JSON-RPC 2.0 request")
-        if call.id is None:
-            return None
-        return await self._answer(call, call.id)
+            return _error(_id_of(document), INVALID_REQUEST, "not a JSON-RPC 2.0 request")
+        if isinstance(message, JSONRPCRequest):
+            return await self._answer(message)
+        if isinstance(message, JSONRPCNotification) and "id" in document:
+            return _error(None, INVALID_REQUEST, "an id is a number or a text")
+        return None
 
-    async def _answer(self, call: Call, identity: int | str) -> dict[str, Any]:
-        match call.method:
+    async def _answer(self, request: JSONRPCRequest) -> dict[str, Any]:
+        match request.method:
             case "initialize":
-                return _response(identity, _initialize(call.params))
+                return _response(request, _initialize(request.params or {}))
             case "ping":
-                return _response(identity, {})
+                return _response(request, EmptyResult())
             case "tools/list":
-                return _response(identity, {"tools": self._list()})
+                return _response(request, ListToolsResult(tools=self._list()))
             case "tools/call":
-                return await self._call_tool(identity, call.params)
+                return await self._call_tool(request)
             case _:
-                return error_response(identity, METHOD_NOT_FOUND, f"no method {call.method[:100]!r}")
+                return _error(request.id, METHOD_NOT_FOUND, f"no method {request.method[:100]!r}")
 
-    def _list(self) -> list[dict[str, Any]]:
+    def _list(self) -> list[Tool]:
         return [
-            {"name": tool.name, "description": tool.description, "inputSchema": tool.schema()}
+            Tool(name=tool.name, description=tool.description, input_schema=tool.schema())
             for tool in self._toolbox.tools.values()
         ]
 
-    async def _call_tool(self, identity: int | str, params: Mapping[str, Any]) -> dict[str, Any]:
+    async def _call_tool(self, request: JSONRPCRequest) -> dict[str, Any]:
         try:
-            wanted = ToolCall.model_validate(params)
+            wanted = CallToolRequestParams.model_validate(request.params or {})
             answer = await self._toolbox.call(wanted.name, wanted.arguments or {})
         except ValidationError:
-            return error_response(identity, INVALID_PARAMS, "tools/call needs a name, and arguments as an object")
+            return _error(request.id, INVALID_PARAMS, "tools/call needs a name, and arguments as an object")
         except KeyError:
             known = ", ".join(self._toolbox.tools)
-            return error_response(identity, INVALID_PARAMS, f"no such tool; there are {known}")
-        content = [{"type": "text", "text": text} for text in answer.texts]
-        return _response(identity, {"content": content, "isError": answer.is_error})
+            return _error(request.id, INVALID_PARAMS, f"no such tool; there are {known}")
+        content = [TextContent(type="text", text=text) for text in answer.texts]
+        return _response(request, CallToolResult(content=[*content], is_error=answer.is_error))
 
 
-def _initialize(params: Mapping[str, Any]) -> dict[str, Any]:
+def _initialize(params: dict[str, Any]) -> InitializeResult:
     wanted = params.get("protocolVersion")
-    return {
-        "protocolVersion": wanted if wanted in PROTOCOL_VERSIONS else PROTOCOL_VERSIONS[-1],
-        "capabilities": {"tools": {"listChanged": False}},
-        "serverInfo": {"name": SERVER_NAME, "version": VERSION},
-        "instructions": INSTRUCTIONS,
-    }
+    return InitializeResult(
+        protocol_version=wanted if wanted in HANDSHAKE_PROTOCOL_VERSIONS else LATEST_HANDSHAKE_VERSION,
+        capabilities=ServerCapabilities(tools=ToolsCapability(list_changed=False)),
+        server_info=Implementation(name=SERVER_NAME, version=VERSION),
+        instructions=INSTRUCTIONS,
+    )
 
 
-def _response(identity: int | str, result: Mapping[str, Any]) -> dict[str, Any]:
-    return {"jsonrpc": "2.0", "id": identity, "result": result}
+def _response(request: JSONRPCRequest, result: Result) -> dict[str, Any]:
+    body = result.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return JSONRPCResponse(jsonrpc="2.0", id=request.id, result=body).model_dump(mode="json")
 
 
-def error_response(identity: int | str | None, code: int, message: str) -> dict[str, Any]:
-    return {"jsonrpc": "2.0", "id": identity, "error": {"code": code, "message": message}}
+def _error(identity: int | str | None, code: int, message: str) -> dict[str, Any]:
+    error = JSONRPCError(jsonrpc="2.0", id=identity, error=ErrorData(code=code, message=message))
+    return error.model_dump(mode="json", exclude_none=True) | {"id": identity}
 
 
 def _id_of(document: Any) -> int | str | None:

@@ -21,7 +21,6 @@ from hive_harness.journal import Journal
 from hive_harness.leftovers import end_leftovers
 from hive_harness.live import LivePublisher
 from hive_harness.loop import TurnLoop
-from hive_harness.mcp import McpServer
 from hive_harness.outgoing import Outgoing
 from hive_harness.runner import EngineRunner
 from hive_harness.session import SessionStore
@@ -62,7 +61,7 @@ class Harness:
         self._inbox = Inbox(bus, config.agent, self._lease, self._current)
         self._outgoing = Outgoing(bus, config.agent, wait_s=settings.send_wait_s)
         toolbox = Toolbox(config, current=self._current, inbox=self._inbox, outgoing=self._outgoing, status=self.status)
-        self.endpoint = Endpoint(McpServer(toolbox), self.status)
+        self.endpoint = Endpoint(toolbox, self.status)
         self._files = AttachmentFiles(config.run_dir)
         self.runner: EngineRunner | None = None
 
