@@ -117,17 +117,18 @@ def test_a_clean_clone_installs_itself_and_an_interrupted_install_is_finished(tm
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
     environ = {key: value for key, value in os.environ.items() if not key.startswith(("VIRTUAL_ENV", "HIVE_"))}
-    first = subprocess.Popen([clone / "hive", "--version"], env=environ, stderr=subprocess.PIPE, text=True)
-    assert first.stderr is not None
-    for line in first.stderr:
-        if "finding" in line or "downloading" in line:
-            break
-    first.terminate()
-    assert "it goes on from here" in first.stderr.read()
-    assert first.wait() == 130
+    command = [str(clone / "hive"), "--version"]
+    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as first:
+        assert first.stderr is not None
+        for line in first.stderr:
+            if "finding" in line or "downloading" in line:
+                break
+        first.terminate()
+        assert "it goes on from here" in first.stderr.read()
+    assert first.returncode == 130
     assert not (clone / ".venv" / ".hive-all").exists()
-    second = subprocess.run([clone / "hive", "--version"], env=environ, capture_output=True, text=True, check=False)
+    second = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert (second.returncode, second.stdout) == (0, "hyperhive, version 0.1.0\n")
     assert (clone / "services/dashboard/hive_dashboard/static/vendor/htmx.min.js").exists()
-    third = subprocess.run([clone / "hive", "--version"], env=environ, capture_output=True, text=True, check=False)
+    third = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert third.stderr == ""
