@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -156,12 +156,13 @@ class RestartAgent(Payload):
 
 
 class CommandDone(Payload):
-    """The command with this `correlation_id` was carried out."""
+    """The command with this `correlation_id` was carried out. `result` is what it was to find out, if anything."""
 
     TYPE: ClassVar[str] = "command.done"
 
     command: str
     subject: str = ""
+    result: dict[str, Any] = Field(default_factory=dict)
 
 
 class CommandFailed(Payload):

@@ -3,7 +3,7 @@
 from types import MappingProxyType
 from typing import Final
 
-from hive_contracts import agents, messages, turns
+from hive_contracts import agents, messages, retention, turns
 from hive_contracts.envelope import Payload
 
 OUTBOX, INBOX, CONTROL, LIVE, EVENTS, COMMANDS = "outbox", "inbox", "control", "live", "events", "commands"
@@ -20,12 +20,14 @@ CARRIED: Final[tuple[tuple[type[Payload], tuple[str, ...]], ...]] = (
     (agents.StartAgent, (COMMANDS,)),
     (agents.StopAgent, (COMMANDS,)),
     (agents.RestartAgent, (COMMANDS,)),
+    (retention.SweepRetention, (COMMANDS,)),
     (agents.CommandDone, (EVENTS,)),
     (agents.CommandFailed, (EVENTS,)),
     (agents.AgentCreated, (EVENTS,)),
     (agents.ContainerStarted, (EVENTS,)),
     (agents.ContainerStopped, (EVENTS,)),
     (agents.ContainerCrashed, (EVENTS,)),
+    (retention.RetentionSwept, (EVENTS,)),
     (agents.AgentStateChanged, (LIVE,)),
     (turns.TurnStarted, (LIVE,)),
     (turns.TurnJoined, (LIVE,)),

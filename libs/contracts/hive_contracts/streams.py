@@ -12,6 +12,7 @@ hive:dead                stream  broker → dashboard
 hive:agents              hash    supervisor: name → AgentRecord → broker, dashboard
 hive:services            hash    each service: name → ServiceBeat → dashboard
 hive:info                hash    supervisor: `info` → HiveInfo → dashboard
+hive:retention           hash    supervisor: `report` → RetentionSwept of the last sweep → dashboard
 hive:owner               string  `hive up`: the id of the hive that this server carries
 
 `<a>` is an agent's name or `operator`; the braces are literal and keep one principal's keys in one hash slot.
@@ -26,6 +27,7 @@ COMMANDS_SUPERVISOR: Final = "hive:commands:supervisor"
 AGENTS: Final = "hive:agents"
 SERVICES: Final = "hive:services"
 INFO: Final = "hive:info"
+RETENTION: Final = "hive:retention"
 OWNER: Final = "hive:owner"
 
 GROUP_BROKER: Final = "broker"
@@ -38,6 +40,7 @@ STATE_FIELD: Final = "state"
 LEASE_FIELD: Final = "lease"
 CONTAINER_FIELD: Final = "container"
 INFO_FIELD: Final = "info"
+REPORT_FIELD: Final = "report"
 
 
 def outbox(name: str) -> str:

@@ -19,9 +19,11 @@ from hive_contracts.agents import (
 )
 from hive_contracts.envelope import Envelope, MalformedEnvelope
 from hive_contracts.errors import HiveError
+from hive_contracts.retention import SweepRetention
 from hive_runtime.bus import Ack, Append, Batch, Bus, Entry
 from hive_supervisor.errors import AgentExists, UnknownAgent
 from hive_supervisor.fleet import SOURCE, Fleet
+from hive_supervisor.retention.schedule import Retention
 from hive_supervisor.store import Answer, NewAgent, SupervisorStore, Unit
 
 SETTLE_TIMEOUT_S: Final = 8.0
@@ -36,10 +38,11 @@ _WANTED: Final = {StartAgent.TYPE: Desired.RUNNING, StopAgent.TYPE: Desired.STOP
 class Commands:
     """Changes the store, then lets the fleet do what it says."""
 
-    def __init__(self, *, bus: Bus, store: SupervisorStore, fleet: Fleet) -> None:
+    def __init__(self, *, bus: Bus, store: SupervisorStore, fleet: Fleet, retention: Retention) -> None:
         self._bus = bus
         self._store = store
         self._fleet = fleet
+        self._retention = retention
 
     async def handle(self, entries: list[Entry]) -> None:
         """Carry out each command, in order; a repeated one only repeats its answer."""
@@ -56,6 +59,8 @@ class Commands:
             log.warning("command is malformed", entry=entry.id, reason=str(error)[:200])
             return None
         answer = self._store.answer(command.id) or await self._carry_out(command)
+        if answer is None:
+            return None
         log.info("command answered", type=command.type, subject=command.subject, code=answer.code or "done")
         fact: CommandDone | CommandFailed
         if answer.code:
@@ -66,9 +71,12 @@ class Commands:
             fact, source=SOURCE, id=f"{command.id}:answer"[:128], subject=command.subject, correlation_id=command.id
         )
 
-    async def _carry_out(self, command: Envelope) -> Answer:
-        """Change what is wanted and remember the answer as one; then let it happen."""
+    async def _carry_out(self, command: Envelope) -> Answer | None:
+        """Change what is wanted and remember the answer as one; then let it happen. None: answered by another."""
         try:
+            if command.type == SweepRetention.TYPE:
+                self._retention.request(command)
+                return None
             with self._store.unit() as unit:
                 name = _change(unit, command)
                 unit.remember(command.id, Answer(), datetime.now(UTC))

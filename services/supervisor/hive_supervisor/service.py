@@ -1,6 +1,7 @@
 """Builds the supervisor's parts and owns their tasks: a keeper for each agent, the commands, the registry."""
 
 import asyncio
+from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hive_runtime.bus import Bus
 from hive_runtime.consumer import Consumer, consume
 from hive_runtime.redis_admin import RedisAdmin
 from hive_runtime.redis_bus import RedisBus
+from hive_runtime.redis_trim import StreamTrimmer
 from hive_runtime.redis_url import RedisAddress
 from hive_supervisor.commands import Commands
 from hive_supervisor.config import SupervisorSettings
@@ -20,6 +22,8 @@ from hive_supervisor.containers import Premises
 from hive_supervisor.fleet import SOURCE, Fleet
 from hive_supervisor.principals import Principals
 from hive_supervisor.registry import Registry
+from hive_supervisor.retention.schedule import Retention
+from hive_supervisor.retention.sweep import Sweep
 from hive_supervisor.runtimes.base import ContainerRuntime
 from hive_supervisor.runtimes.process import ProcessRuntime
 from hive_supervisor.server import Server
@@ -53,11 +57,18 @@ async def serve(
     server = Server(bus, admin, principals=principals, fleet=fleet)
     log.info("supervisor started", isolation=runtime.isolation)
     await server.restore()
-    async with asyncio.TaskGroup() as group:
+    async with aclosing(StreamTrimmer(premises.address)) as trimmer, asyncio.TaskGroup() as group:
+        sweep = Sweep(premises.config, premises.data_dir, trimmer, agents=partial(_names, store))
+        retention = Retention(bus, sweep)
         group.create_task(beat(bus, "supervisor"))
         group.create_task(server.watch())
-        group.create_task(_serve_commands(bus, Commands(bus=bus, store=store, fleet=fleet)))
+        group.create_task(_serve_commands(bus, Commands(bus=bus, store=store, fleet=fleet, retention=retention)))
+        group.create_task(retention.run())
         group.create_task(fleet.run())
+
+
+def _names(store: SupervisorStore) -> list[str]:
+    return [agent.name for agent in store.agents()]
 
 
 async def _serve_commands(bus: Bus, commands: Commands) -> None:

@@ -1,0 +1,93 @@
+"""Trimming streams without losing an entry that somebody still needs, and without making anybody wait.
+
+One XTRIM of a million entries stalls every client for a tenth of a second, and it takes pending entries along. So
+the server-side `hive_trim` looks up the lowest id that is not done and trims below it, some thousands a call.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Final
+
+from hive_contracts.errors import HiveError
+from hive_runtime.errors import BusUnavailable
+from hive_runtime.redis_bus import call, connect
+from hive_runtime.redis_url import RedisAddress
+
+TRIM_LIMIT: Final = 10_000
+"""Entries deleted in one call: 1 to 2 ms, in which no other client is served."""
+
+COUNT_LIMIT: Final = 200
+"""Entries looked at in one call of a dry run; they may be large, and each is read whole."""
+
+LAST_ID: Final = "18446744073709551615-18446744073709551615"
+ALL_KEYS: Final = "hive:*"
+
+
+@dataclass(frozen=True, slots=True)
+class TrimRule:
+    """What may go of a stream: entries that all groups are done with, under `below`, but never the newest `keep`.
+
+    While one of `groups` does not exist, nothing may go: its reader has not had anything yet.
+    """
+
+    below: str = LAST_ID
+    keep: int = 0
+    groups: Sequence[str] = ()
+
+
+class StreamTrimmer:
+    """Every method raises `BusUnavailable`, `BusFull` or `BusDenied`."""
+
+    def __init__(self, address: RedisAddress) -> None:
+        self._redis: Any = connect(address)
+
+    async def streams(self) -> list[str]:
+        """The names of all of the hive's streams, whoever they belong to."""
+        found: set[str] = set()
+        cursor = 0
+        while True:
+            cursor, keys = await call(self._redis.scan(cursor, match=ALL_KEYS, count=1000, _type="stream"))
+            found.update(str(key) for key in keys)
+            if not cursor:
+                return sorted(found)
+
+    async def length(self, stream: str) -> int:
+        return int(await call(self._redis.xlen(stream)))
+
+    async def size(self, stream: str) -> int:
+        """Its memory in bytes, as the server estimates it; 0 where the server does not say."""
+        try:
+            return int(await call(self._redis.memory_usage(stream)) or 0)
+        except BusUnavailable:
+            raise
+        except HiveError:
+            return 0
+
+    async def trim_some(self, stream: str, rule: TrimRule) -> int:
+        """Delete up to `TRIM_LIMIT` entries; 0 when there is nothing more to delete."""
+        return int(await self._function("hive_trim", stream, rule.below, rule.keep, TRIM_LIMIT, *rule.groups))
+
+    async def count_done(self, stream: str, rule: TrimRule) -> int:
+        """How many entries `trim_some`, repeated, would delete now."""
+        spare = await self.length(stream) - rule.keep
+        total, after = 0, "0-0"
+        while total < spare:
+            number, after = await self._function("hive_done", stream, rule.below, after, COUNT_LIMIT, *rule.groups)
+            if not number:
+                break
+            total += int(number)
+        return max(0, min(total, spare))
+
+    async def aclose(self) -> None:
+        await self._redis.aclose()
+
+    async def _function(self, name: str, stream: str, *args: str | int) -> Any:
+        try:
+            return await call(self._redis.fcall(name, 1, stream, *args))
+        except BusUnavailable as error:
+            if "Function not found" not in str(error):
+                raise
+        source = files("hive_runtime").joinpath("functions.lua").read_text()
+        await call(self._redis.function_load(source, replace=True))
+        return await call(self._redis.fcall(name, 1, stream, *args))

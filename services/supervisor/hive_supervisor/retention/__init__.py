@@ -1,0 +1,1 @@
+"""The hourly sweep over stores and streams: what is old and done goes; what is not done never does."""
