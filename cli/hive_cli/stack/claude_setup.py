@@ -28,7 +28,7 @@ def install_claude(data: DataDir) -> None:
             "name it in HIVE_CLAUDE"
         )
     prepare(data)
-    say(f"[1/2] npm installs {PACKAGE} {VERSION} into {data.claude} (about 250 MB)…")
+    say(f"[1/2] npm installs {PACKAGE} {VERSION} into {data.claude} (about 350 MB)…")
     _npm_install(npm, data)
     say("[2/2] checking that it runs…")
     version = check_version(installed_claude(data))
