@@ -24,5 +24,19 @@ def message_id(sender: str, key: str, recipient: str) -> str:
     A pure function, so that sender and broker name the same message without talking, and a second delivery of one
     send cannot make a second message. The sender is part of it: nobody can claim another's id.
     """
-    digest = hashlib.blake2b(f"{sender}\0{key}\0{recipient}".encode(), digest_size=_MESSAGE_ID_BITS // 8).digest()
-    return f"m-{_base32(int.from_bytes(digest), _MESSAGE_ID_BITS // 5)}"
+    return "m-" + _digest(f"{sender}\0{key}\0{recipient}")
+
+
+def question_id(asker: str, key: str) -> str:
+    """The id of the question that `asker` asked under its idempotency `key`; pure, as `message_id` is."""
+    return "q-" + _digest(f"question\0{asker}\0{key}")
+
+
+def reminder_id(owner: str, key: str) -> str:
+    """The id of the reminder that `owner` set under its idempotency `key`; pure, as `message_id` is."""
+    return "r-" + _digest(f"reminder\0{owner}\0{key}")
+
+
+def _digest(text: str) -> str:
+    digest = hashlib.blake2b(text.encode(), digest_size=_MESSAGE_ID_BITS // 8).digest()
+    return _base32(int.from_bytes(digest), _MESSAGE_ID_BITS // 5)

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,6 +22,16 @@ class MessageState(StrEnum):
     FAILED = "failed"
 
 
+class About(BaseModel):
+    """What a message is about, for programs: a fact's type, the id of its subject, and the fact's fields."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    kind: str
+    id: str
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
 class Message(BaseModel):
     """A message as its recipient sees it. `sender` is stamped by the broker, never claimed."""
 
@@ -35,6 +45,7 @@ class Message(BaseModel):
     in_reply_to: str | None = None
     trace_id: str
     hop: int = 0
+    about: About | None = None
 
 
 class SendMessage(Payload):

@@ -3,7 +3,7 @@
 from types import MappingProxyType
 from typing import Final
 
-from hive_contracts import agents, messages, retention, turns
+from hive_contracts import agents, messages, questions, reminders, retention, turns
 from hive_contracts.envelope import Payload
 
 OUTBOX, INBOX, CONTROL, LIVE, EVENTS, COMMANDS = "outbox", "inbox", "control", "live", "events", "commands"
@@ -16,6 +16,22 @@ CARRIED: Final[tuple[tuple[type[Payload], tuple[str, ...]], ...]] = (
     (messages.MessageInTurn, (EVENTS,)),
     (messages.MessageAcked, (LIVE, EVENTS)),
     (messages.MessageFailed, (EVENTS,)),
+    (questions.AskQuestion, (OUTBOX,)),
+    (questions.AnswerQuestion, (OUTBOX,)),
+    (questions.CancelQuestion, (OUTBOX,)),
+    (questions.QuestionAsked, (EVENTS,)),
+    (questions.QuestionAnswered, (EVENTS,)),
+    (questions.QuestionExpired, (EVENTS,)),
+    (questions.QuestionCancelled, (EVENTS,)),
+    (reminders.SetReminder, (OUTBOX,)),
+    (reminders.CancelReminder, (OUTBOX,)),
+    (reminders.ReminderSet, (EVENTS,)),
+    (reminders.ReminderDue, (EVENTS,)),
+    (reminders.ReminderCancelled, (EVENTS,)),
+    (reminders.ListThreads, (OUTBOX,)),
+    (reminders.ThreadsListed, (CONTROL,)),
+    (questions.ThreadAccepted, (CONTROL,)),
+    (questions.ThreadRefused, (CONTROL,)),
     (agents.SpawnAgent, (COMMANDS,)),
     (agents.StartAgent, (COMMANDS,)),
     (agents.StopAgent, (COMMANDS,)),
