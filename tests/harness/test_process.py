@@ -21,6 +21,8 @@ from hive_runtime.acl import agent_rules, agent_user
 from hive_runtime.backoff import persist
 from hive_runtime.redis_bus import RedisBus
 
+pytestmark = pytest.mark.system
+
 PASSWORD = "agents-own"
 
 Story = Callable[[Outside], Awaitable[None]]

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -20,17 +20,19 @@ from hive_supervisor.runtimes.base import ContainerExit, ContainerRuntime, Conta
 from hive_supervisor.runtimes.memory import MemoryRuntime
 from hive_supervisor.runtimes.process import ProcessRuntime
 
+pytestmark = pytest.mark.system
+
 # Writes its pid where it may, then ends in the way that the environment names.
 PROGRAM = """
 import os, signal, sys, time, pathlib
 state = pathlib.Path(os.environ["HIVE_STATE_DIR"])
-(state / "ready").write_text("yes")
 signal.signal(signal.SIGTERM, (lambda *_: None) if os.environ.get("STUBBORN") else (lambda *_: sys.exit(0)))
 if os.environ.get("EXIT"):
     sys.exit(int(os.environ["EXIT"]))
 if os.environ.get("DIE"):
     os.kill(os.getpid(), signal.SIGKILL)
 os.fork()
+(state / "ready").write_text("yes")
 while True:
     time.sleep(60)
 """
@@ -38,23 +40,32 @@ while True:
 MakeRuntime = Callable[[], ContainerRuntime]
 
 
-@pytest.fixture(params=["memory", "plain", "bubblewrap"])
-def make_runtime(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeRuntime]:
-    if request.param == "memory":
+def made(kind: str, tmp_path: Path) -> MakeRuntime:
+    """What makes a runtime of this kind; each call a new one over the same containers."""
+    if kind == "memory":
         twin = MemoryRuntime()
-        yield lambda: twin
-        return
-    if request.param == "bubblewrap" and (reason := bubblewrap.why_not()):
+        return lambda: twin
+    if kind == "bubblewrap" and (reason := bubblewrap.why_not()):
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(f"{reason}; install it to run this")
-    isolation = Isolation.NONE if request.param == "plain" else Isolation.BUBBLEWRAP
-    yield lambda: ProcessRuntime(tmp_path / "agents", isolation, program=[sys.executable, "-c", PROGRAM])
+    isolation = Isolation.NONE if kind == "plain" else Isolation.BUBBLEWRAP
+    return lambda: ProcessRuntime(tmp_path / "agents", isolation, program=[sys.executable, "-c", PROGRAM])
+
+
+@pytest.fixture(params=["memory", "plain", "bubblewrap"])
+def make_runtime(request: pytest.FixtureRequest, tmp_path: Path) -> MakeRuntime:
+    return made(request.param, tmp_path)
+
+
+@pytest.fixture(params=["plain", "bubblewrap"])
+def make_processes(request: pytest.FixtureRequest, tmp_path: Path) -> MakeRuntime:
+    """A runtime whose containers are processes."""
+    return made(request.param, tmp_path)
 
 
 def spec(tmp_path: Path, name: str = "ada", **environment: str) -> ContainerSpec:
     folder = tmp_path / "agents" / name
-    folder.mkdir(parents=True, exist_ok=True)
     return ContainerSpec(
         name=name,
         state_dir=folder / "state",
@@ -136,13 +147,6 @@ def test_an_unasked_end_is_told_with_its_status(
     run(scenario)
 
 
-def only_processes(make_runtime: MakeRuntime) -> ProcessRuntime:
-    runtime = make_runtime()
-    if not isinstance(runtime, ProcessRuntime):
-        pytest.skip("a twin has no processes")
-    return runtime
-
-
 def shim_pid(tmp_path: Path) -> int:
     return int(json.loads((tmp_path / "agents" / "ada" / "container.json").read_text())["pid"])
 
@@ -151,9 +155,9 @@ async def gone(pids: set[int]) -> None:
     await until(lambda: not any(start_time(pid) for pid in pids))
 
 
-def test_a_stubborn_container_is_killed_after_its_grace(make_runtime: MakeRuntime, tmp_path: Path) -> None:
+def test_a_stubborn_container_is_killed_after_its_grace(make_processes: MakeRuntime, tmp_path: Path) -> None:
     async def scenario() -> None:
-        runtime = only_processes(make_runtime)
+        runtime = make_processes()
         container = spec(tmp_path, STUBBORN="1")
         await runtime.start(container)
         await is_up(runtime, container)
@@ -166,14 +170,14 @@ def test_a_stubborn_container_is_killed_after_its_grace(make_runtime: MakeRuntim
     run(scenario)
 
 
-def test_a_new_runtime_takes_up_what_an_earlier_one_started(make_runtime: MakeRuntime, tmp_path: Path) -> None:
+def test_a_new_runtime_takes_up_what_an_earlier_one_started(make_processes: MakeRuntime, tmp_path: Path) -> None:
     async def scenario() -> None:
-        earlier = only_processes(make_runtime)
+        earlier = make_processes()
         container = spec(tmp_path)
         await earlier.start(container)
         await is_up(earlier, container)
         await earlier.aclose()
-        later = only_processes(make_runtime)
+        later = make_processes()
         assert await later.running() == {"ada"}
         tree = descendants(shim_pid(tmp_path))
         await later.stop("ada", grace_s=10)
@@ -184,9 +188,9 @@ def test_a_new_runtime_takes_up_what_an_earlier_one_started(make_runtime: MakeRu
     run(scenario)
 
 
-def test_a_killed_shim_takes_the_container_along(make_runtime: MakeRuntime, tmp_path: Path) -> None:
+def test_a_killed_shim_takes_the_container_along(make_processes: MakeRuntime, tmp_path: Path) -> None:
     async def scenario() -> None:
-        runtime = only_processes(make_runtime)
+        runtime = make_processes()
         container = spec(tmp_path)
         await runtime.start(container)
         await is_up(runtime, container)

@@ -16,6 +16,8 @@ from hive_supervisor.runtimes import bubblewrap
 from hive_supervisor.runtimes.base import ContainerSpec
 from hive_supervisor.runtimes.process import ProcessRuntime
 
+pytestmark = pytest.mark.system
+
 PROBE = """
 import json, os, pathlib, pwd, subprocess
 
@@ -57,7 +59,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     other.parent.mkdir(parents=True)
     other.write_text("private")
     folder = base / "agents" / "ada"
-    folder.mkdir()
     spec = ContainerSpec(
         name="ada",
         state_dir=folder / "state",

@@ -80,6 +80,7 @@ class ProcessRuntime:
             watcher.cancel()
 
     def _launch(self, spec: ContainerSpec) -> shim.Shim:
+        _prepare(spec)
         folder = self._agents_dir / spec.name
         environment = dict(spec.environment)
         program = self._program
@@ -91,7 +92,6 @@ class ProcessRuntime:
             program = bubblewrap.command(spec, program, accounts_dir=accounts_dir)
         else:
             environment |= _places(spec.state_dir, spec.run_dir, spec.redis_socket)
-        _prepare(spec)
         depth = _DEPTH_IN_BUBBLEWRAP if self._sandboxed else 0
         return shim.start(folder, program, depth=depth, environment=environment, log_file=spec.log_file)
 
