@@ -1,0 +1,184 @@
+"""The governed path (outbox → broker with checks, record, dedup → inbox → claim → fenced ack) against a bare hop.
+
+The bare hop is raw redis-py: XADD, XREADGROUP, XACK each. Latency: one message at a time. Throughput: a backlog drained
+by one broker process. Both in one run, in turns, on one server with its append-only file on (everysec), 1 KiB bodies.
+Usage: python -m bench.governed_path [--rounds N] [--messages N]
+"""
+
+import argparse
+import asyncio
+import os
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from tests.support.redis_server import ADMIN_PASSWORD, RedisServer, redis_server
+
+from hive_contracts import streams
+from hive_contracts.agents import AgentRecord, Engine
+from hive_contracts.envelope import Envelope
+from hive_contracts.messages import SendMessage
+from hive_runtime.bus import ensure_principal
+from hive_runtime.redis_bus import RedisBus, connect
+
+BODY: Final = "x" * 1024
+SINGLES: Final = 300
+AGENTS: Final = ("ada", "lin")
+
+
+class Hive:
+    """Two agents and the operator on one server, with a broker process."""
+
+    def __init__(self, redis: RedisServer, data_dir: Path) -> None:
+        self.bus = RedisBus(redis.address, load_functions=True)
+        self._redis = redis
+        self._data_dir = data_dir
+        (data_dir / "password").write_text(ADMIN_PASSWORD)
+
+    async def prepare(self) -> None:
+        now = datetime.now(UTC)
+        for name in AGENTS:
+            await ensure_principal(self.bus, name)
+            record = AgentRecord(name=name, engine=Engine.SCRIPTED, container_since=now, created_at=now)
+            await self.bus.hash_set(streams.AGENTS, {name: record.model_dump_json()})
+            await self.bus.hash_set(streams.state(name), {streams.LEASE_FIELD: "bench"})
+        await ensure_principal(self.bus, "operator")
+
+    @asynccontextmanager
+    async def broker(self) -> AsyncIterator[None]:
+        environment = {
+            **os.environ,
+            "HIVE_DATA_DIR": str(self._data_dir),
+            "HIVE_REDIS_URL": self._redis.address.url,
+            "HIVE_REDIS_USER": "admin",
+            "HIVE_REDIS_PASSWORD_FILE": str(self._data_dir / "password"),
+        }
+        with (self._data_dir / "broker.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "hive_broker", env=environment, stderr=log
+            )
+        try:
+            yield
+        finally:
+            process.terminate()
+            await process.wait()
+
+    async def send(self) -> None:
+        send = SendMessage(to="ada", body=BODY)
+        await self.bus.append(streams.outbox("operator"), Envelope.of(send, source="operator"))
+
+    async def receive(self, count: int) -> float:
+        """Claim and acknowledge `count` messages one by one; when the last was done."""
+        reader = self.bus.reader()
+        done = 0
+        while done < count:
+            for entry in await reader.read_new(streams.inbox("ada"), "harness", "ada", count=100, block_ms=5000):
+                await self.bus.ack_leased("ada", "bench", [entry.id])
+                done += 1
+        ended = time.perf_counter()
+        await reader.aclose()
+        return ended
+
+    async def latency(self, count: int) -> float:
+        """Median seconds from append to claimed and acknowledged."""
+        reader = self.bus.reader()
+        taken = []
+        for _ in range(count):
+            began = time.perf_counter()
+            await self.send()
+            (entry,) = await reader.read_new(streams.inbox("ada"), "harness", "ada", count=1, block_ms=5000)
+            await self.bus.ack_leased("ada", "bench", [entry.id])
+            taken.append(time.perf_counter() - began)
+        await reader.aclose()
+        return statistics.median(taken)
+
+    async def throughput(self, count: int) -> float:
+        """Messages per second through one broker process, from a backlog; its start does not count."""
+        for _ in range(count):
+            await self.send()
+        async with self.broker():
+            first = await self.receive(1)
+            return (count - 1) / (await self.receive(count - 1) - first)
+
+
+class Raw:
+    """redis-py and nothing else."""
+
+    def __init__(self, redis: RedisServer) -> None:
+        self._redis: Any = connect(redis.address)
+
+    async def prepare(self) -> None:
+        await self._redis.xgroup_create("raw", "g", id="0", mkstream=True)
+
+    async def latency(self, count: int) -> float:
+        taken = []
+        for _ in range(count):
+            began = time.perf_counter()
+            await self._redis.xadd("raw", {"body": BODY})
+            await self._next(1)
+            taken.append(time.perf_counter() - began)
+        return statistics.median(taken)
+
+    async def throughput(self, count: int) -> float:
+        for _ in range(count):
+            await self._redis.xadd("raw", {"body": BODY})
+        began = time.perf_counter()
+        done = 0
+        while done < count:
+            done += await self._next(100)
+        return count / (time.perf_counter() - began)
+
+    async def _next(self, count: int) -> int:
+        reply = await self._redis.xreadgroup("g", "c", {"raw": ">"}, count=count, block=1000)
+        pairs = reply if isinstance(reply, list) else list(reply.items())
+        ids = [pair[0] for _, entries in pairs for pair in _flat(entries)]
+        for entry_id in ids:
+            await self._redis.xack("raw", "g", entry_id)
+        return len(ids)
+
+
+def _flat(entries: list[Any]) -> list[Any]:
+    """RESP3 nests the pairs one level deeper."""
+    return (
+        entries[0] if entries and isinstance(entries[0], list) and isinstance(entries[0][0], list | tuple) else entries
+    )
+
+
+async def measure(redis: RedisServer, rounds: int, messages: int) -> None:
+    with TemporaryDirectory() as directory:
+        hive, raw = Hive(redis, Path(directory)), Raw(redis)
+        await hive.prepare()
+        await raw.prepare()
+        latencies, rates = [], []
+        for _ in range(rounds):
+            async with hive.broker():
+                await hive.latency(10)
+                latencies.append((await hive.latency(SINGLES), await raw.latency(SINGLES)))
+            rates.append((await hive.throughput(messages), await raw.throughput(messages)))
+        await hive.bus.aclose()
+    report("latency p50", [(g * 1000, r * 1000) for g, r in latencies], "ms")
+    report("throughput", rates, "/s")
+
+
+def report(name: str, pairs: list[tuple[float, float]], unit: str) -> None:
+    governed, raw = (statistics.median(column) for column in zip(*pairs, strict=True))
+    print(f"{name:<12} governed {governed:8.2f} {unit:<3} raw {raw:8.2f} {unit:<3} ratio {governed / raw:.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--messages", type=int, default=3000)
+    options = parser.parse_args()
+    with redis_server() as redis:
+        asyncio.run(measure(redis, options.rounds, options.messages))
+
+
+if __name__ == "__main__":
+    main()
