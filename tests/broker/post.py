@@ -1,12 +1,17 @@
 """A small hive for the broker's tests: agents in the registry, their streams, and what an outbox worker needs."""
 
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+from hive_broker.admission import Admission
+from hive_broker.config import BrokerSettings
 from hive_broker.directory import Directory
+from hive_broker.limits import Limits
+from hive_broker.loops import LoopReport
+from hive_broker.mail import SystemMail
 from hive_broker.outbox import OutboxWorker
 from hive_contracts import streams
 from hive_contracts.agents import AgentRecord, Desired, Engine
@@ -43,8 +48,10 @@ async def inbox(bus: Bus, name: str) -> list[Message]:
     return [delivered.message for delivered in await told_as(bus, streams.inbox(name), MessageDelivered)]
 
 
-def send(to: str, body: str = "hi", *, key: str = "", reply: str | None = None, cause: str | None = None) -> Envelope:
-    payload = SendMessage(to=to, body=body, in_reply_to=reply, cause=cause)
+def send(
+    to: str, body: str = "hi", *, key: str = "", reply: str | None = None, cause: str | None = None, **flags: bool
+) -> Envelope:
+    payload = SendMessage(to=to, body=body, in_reply_to=reply, cause=cause, **flags)
     return Envelope.of(payload, source="whoever", **({"id": key} if key else {}))
 
 
@@ -56,18 +63,27 @@ class Post:
     messages: MessageWriter
     directory: Directory
     path: Path
+    limits: Limits = field(default_factory=lambda: Limits(BrokerSettings()))
 
     @classmethod
-    async def open(cls, bus: Bus, data_dir: Path, *agents: str) -> "Post":
+    async def open(cls, bus: Bus, data_dir: Path, *agents: str, limits: Limits | None = None) -> "Post":
         await register(bus, *agents)
         await ensure_principal(bus, "operator")
         directory = Directory(bus)
         await directory.refresh()
         path = data_dir / "broker.sqlite"
-        return cls(bus, MessageWriter(path), directory, path)
+        return cls(bus, MessageWriter(path), directory, path, limits or Limits(BrokerSettings()))
 
     def worker(self, sender: str, bus: Bus | None = None) -> OutboxWorker:
-        return OutboxWorker(sender, bus=bus or self.bus, messages=self.messages, directory=self.directory)
+        bus = bus or self.bus
+        mail = SystemMail(bus=bus, messages=self.messages, directory=self.directory)
+        return OutboxWorker(
+            sender,
+            bus=bus,
+            messages=self.messages,
+            admission=Admission(bus, self.messages, self.directory, self.limits),
+            loops=LoopReport(bus=bus, messages=self.messages, mail=mail),
+        )
 
     async def take(self, sender: str, *, again: bool = False) -> list[Entry]:
         """What the outbox of `sender` holds for the broker; `again`: what it did not acknowledge."""

@@ -7,6 +7,9 @@ HiveError
 ├── UnknownRecipient    404  nobody of that name
 ├── NotFound            404  no such message, agent or page
 ├── Refused             409  understood, but not now or not so
+│   ├── TooFast         429  more messages than the rate allows
+│   ├── InboxFull       409  the recipient has too many messages waiting
+│   └── LoopGuard       409  the conversation went on for too long
 ├── TimedOut            504  no answer in time; the work may still happen
 └── Unavailable         503  something hyperhive stands on is away
 
@@ -50,6 +53,19 @@ class UnknownRecipient(NotFound):
 class Refused(HiveError):
     code = "refused"
     status = 409
+
+
+class TooFast(Refused):
+    code = "too_fast"
+    status = 429
+
+
+class InboxFull(Refused):
+    code = "inbox_full"
+
+
+class LoopGuard(Refused):
+    code = "loop_guard"
 
 
 class TimedOut(HiveError):

@@ -13,13 +13,15 @@ MAX_BODY_BYTES: Final = 4096
 
 
 class MessageState(StrEnum):
-    """Where a message is. `ACKED` is final."""
+    """Where a message is. `ACKED` is final; a dead or expired one lies in the dead letters until it is sent again."""
 
     ACCEPTED = "accepted"
     DELIVERED = "delivered"
     IN_TURN = "in_turn"
     ACKED = "acked"
     FAILED = "failed"
+    DEAD = "dead"
+    EXPIRED = "expired"
 
 
 class About(BaseModel):
@@ -45,12 +47,15 @@ class Message(BaseModel):
     in_reply_to: str | None = None
     trace_id: str
     hop: int = 0
+    broadcast: bool = False
+    context_only: bool = False
+    urgent: bool = False
     about: About | None = None
 
 
 class SendMessage(Payload):
     """In an outbox: please deliver. The envelope's `id` is the sender's idempotency key; `cause` is the id of the
-    message in whose turn this was written."""
+    message in whose turn this was written. `to` may be `*`: everyone but the sender and the operator."""
 
     TYPE: ClassVar[str] = "message.send"
 
@@ -58,6 +63,8 @@ class SendMessage(Payload):
     body: str
     in_reply_to: str | None = None
     cause: str | None = None
+    context_only: bool = False
+    urgent: bool = False
 
 
 class MessageDelivered(Payload):
@@ -77,6 +84,7 @@ class MessageAccepted(Payload):
     sender: str
     to: str
     note: str = ""
+    count: int = 1
 
 
 class MessageRefused(Payload):
@@ -122,6 +130,42 @@ class MessageFailed(Payload):
     reason: str = ""
 
 
+class MessageDead(Payload):
+    """The broker gave a message up: it left the inbox and lies in the dead letters until it is sent again.
+
+    `state` is `dead` or `expired`; `history` are the last steps of its life, oldest first.
+    """
+
+    TYPE: ClassVar[str] = "message.dead"
+
+    message: Message
+    state: MessageState
+    reason: str
+    attempts: int = 0
+    history: tuple["MessageStep", ...] = ()
+
+
+class RedriveMessage(Payload):
+    """To the broker: put this dead letter back into its recipient's inbox."""
+
+    TYPE: ClassVar[str] = "message.redrive"
+
+    message_id: str = Field(max_length=64)
+
+
+class LoopStopped(Payload):
+    """The broker refuses further messages of a conversation, because it looks like agents answering each other for
+    ever. Told once per conversation."""
+
+    TYPE: ClassVar[str] = "loop.stopped"
+
+    trace_id: str
+    sender: str
+    to: str
+    hop: int
+    reason: str
+
+
 class MessageView(BaseModel):
     """A message with its life so far, as stores and the HTTP API give it. Times are UTC."""
 
@@ -137,6 +181,9 @@ class MessageView(BaseModel):
     trace_id: str
     hop: int = 0
     attempts: int = 0
+    broadcast: bool = False
+    context_only: bool = False
+    urgent: bool = False
     steps: tuple["MessageStep", ...] = Field(default=())
 
 

@@ -7,6 +7,7 @@ from hive_contracts import agents, messages, questions, reminders, retention, tu
 from hive_contracts.envelope import Payload
 
 OUTBOX, INBOX, CONTROL, LIVE, EVENTS, COMMANDS = "outbox", "inbox", "control", "live", "events", "commands"
+DEAD: Final = "dead"
 
 CARRIED: Final[tuple[tuple[type[Payload], tuple[str, ...]], ...]] = (
     (messages.SendMessage, (OUTBOX,)),
@@ -16,6 +17,9 @@ CARRIED: Final[tuple[tuple[type[Payload], tuple[str, ...]], ...]] = (
     (messages.MessageInTurn, (EVENTS,)),
     (messages.MessageAcked, (LIVE, EVENTS)),
     (messages.MessageFailed, (EVENTS,)),
+    (messages.MessageDead, (DEAD, EVENTS)),
+    (messages.RedriveMessage, (COMMANDS,)),
+    (messages.LoopStopped, (EVENTS,)),
     (questions.AskQuestion, (OUTBOX,)),
     (questions.AnswerQuestion, (OUTBOX,)),
     (questions.CancelQuestion, (OUTBOX,)),

@@ -11,3 +11,12 @@ class BrokerSettings(Settings):
     name: str = "broker"
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     batch: int = Field(default=100, ge=1, le=1000, description="entries taken from a stream at once")
+    max_attempts: int = Field(default=5, ge=1, le=1000, description="tries of a message before it is a dead letter")
+    max_age_days: float = Field(default=7, gt=0, description="age at which what waits for an absent agent expires")
+    sender_per_minute: int = Field(default=120, ge=1, description="messages that one agent may send in a minute")
+    pair_per_minute: int = Field(default=60, ge=1, description="messages that one agent may send another in a minute")
+    inbox_soft: int = Field(default=100, ge=1, description="waiting messages above which a sender is told so")
+    inbox_hard: int = Field(default=1000, ge=1, description="waiting messages above which a send is refused")
+    max_hops: int = Field(default=32, ge=1, description="messages in a row that may follow from one another")
+    trace_messages: int = Field(default=100, ge=1, description="messages of one conversation within the window")
+    trace_window_s: float = Field(default=600, gt=0, description="that window, in seconds")

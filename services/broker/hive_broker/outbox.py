@@ -6,38 +6,34 @@ gets the same id, the inbox's dedup key stops a second delivery, and the answers
 
 import time
 from dataclasses import dataclass, replace
-from typing import Final
 
 import structlog
 
-from hive_broker.directory import Directory
+from hive_broker.admission import Admission
+from hive_broker.loops import LoopReport
+from hive_broker.mail import SOURCE, as_recorded, delivered
 from hive_contracts import streams
-from hive_contracts.agents import Desired
-from hive_contracts.envelope import Envelope, MalformedEnvelope, Payload
-from hive_contracts.errors import HiveError, Refused, Unavailable, UnknownRecipient
+from hive_contracts.envelope import Envelope, MalformedEnvelope
+from hive_contracts.errors import HiveError, LoopGuard, Unavailable
 from hive_contracts.ids import message_id
-from hive_contracts.messages import (
-    Message,
-    MessageAccepted,
-    MessageDelivered,
-    MessageRefused,
-    MessageView,
-    SendMessage,
-    check_body,
-)
+from hive_contracts.messages import Message, MessageAccepted, MessageRefused, SendMessage
+from hive_contracts.names import BROADCAST
 from hive_runtime.bus import Ack, Append, Batch, Bus, Delivery, Entry
 from hive_runtime.records.events import entry_time
 from hive_runtime.records.messages import MessageWriter, from_milliseconds
 
-SOURCE: Final = "broker"
+__all__ = ["SOURCE", "Accepted", "OutboxWorker", "Rejected"]
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
+    """One send. A broadcast is one with several messages."""
+
     key: str
-    message: Message
+    to: str
+    messages: tuple[Message, ...]
     note: str
 
 
@@ -51,23 +47,29 @@ class Rejected:
 class OutboxWorker:
     """Handles the outbox of one sender. The sender is whose stream it is, whatever an entry says."""
 
-    def __init__(self, sender: str, *, bus: Bus, messages: MessageWriter, directory: Directory) -> None:
+    def __init__(
+        self, sender: str, *, bus: Bus, messages: MessageWriter, admission: Admission, loops: LoopReport
+    ) -> None:
         self._sender = sender
         self._bus = bus
         self._messages = messages
-        self._directory = directory
+        self._admission = admission
+        self._loops = loops
 
     async def handle(self, entries: list[Entry]) -> None:
         """Deliver or refuse each entry, in order. Raises `Unavailable`; then nothing is acknowledged."""
+        self._admission.begin()
         results = [await self._check(entry) for entry in entries]
-        self._messages.accept([result.message for result in results if isinstance(result, Accepted)])
-        results = [self._as_recorded(result) if isinstance(result, Accepted) else result for result in results]
         accepted = [result for result in results if isinstance(result, Accepted)]
-        await self._bus.deliver([self._delivery(item) for item in accepted])
-        self._messages.delivered([item.message for item in accepted], at=time.time_ns() // 1_000_000)
-        appends = [append for result in results if result for append in self._answers(result)]
-        ids = [entry.id for entry in entries]
-        acks = [Ack(streams.outbox(self._sender), streams.GROUP_BROKER, ids, delete=True)]
+        self._messages.accept([message for item in accepted for message in item.messages])
+        accepted = [self._as_recorded(item) for item in accepted]
+        await self._bus.deliver([self._delivery(item, message) for item in accepted for message in item.messages])
+        arrived = [message for item in accepted for message in item.messages]
+        self._messages.delivered(arrived, at=time.time_ns() // 1_000_000)
+        recorded = iter(accepted)
+        told = [next(recorded) if isinstance(result, Accepted) else result for result in results]
+        appends = [append for result in told if result for append in self._answers(result)]
+        acks = [Ack(streams.outbox(self._sender), streams.GROUP_BROKER, [entry.id for entry in entries], delete=True)]
         await self._bus.write(Batch(appends, acks))
 
     async def _check(self, entry: Entry) -> Accepted | Rejected | None:
@@ -90,13 +92,20 @@ class OutboxWorker:
             return Rejected(envelope.id, send.to, error)
 
     async def _accept(self, entry: Entry, key: str, send: SendMessage) -> Accepted:
-        check_body(send.body)
-        if send.to == self._sender:
-            raise Refused("you cannot send to yourself; write a note in your state directory instead")
-        note = await self._note_on(send.to)
-        cause = self._cause(send)
+        draft = self._draft(entry, key, send)
+        try:
+            admitted = await self._admission.admit(draft, key)
+        except LoopGuard as error:
+            await self._loops.report(draft, str(error))
+            raise
+        messages = tuple(self._addressed(draft, key, name) for name in admitted.recipients)
+        return Accepted(key, send.to, messages, admitted.note)
+
+    def _draft(self, entry: Entry, key: str, send: SendMessage) -> Message:
+        """The message as it would be, stamped, but for its recipient still as the sender wrote it."""
+        cause = self._admission.cause(self._sender, send)
         new_id = message_id(self._sender, key, send.to)
-        message = Message(
+        return Message(
             id=new_id,
             sender=self._sender,
             recipient=send.to,
@@ -104,70 +113,59 @@ class OutboxWorker:
             sent_at=from_milliseconds(entry_time(entry.id)),
             in_reply_to=cause.id if cause and cause.id == send.in_reply_to else None,
             trace_id=cause.trace_id if cause else new_id,
-            hop=cause.hop + 1 if cause else 0,
+            hop=self._admission.hop(self._sender, cause),
+            broadcast=send.to == BROADCAST,
+            context_only=send.context_only,
+            urgent=send.urgent,
         )
-        return Accepted(key, message, note)
+
+    def _addressed(self, draft: Message, key: str, name: str) -> Message:
+        if draft.recipient == name:
+            return draft
+        return draft.model_copy(update={"id": message_id(self._sender, key, name), "recipient": name})
 
     def _as_recorded(self, item: Accepted) -> Accepted:
         """A key used before keeps the message that it made, whatever comes under it now."""
-        found = self._messages.find(item.message.id, item.message.recipient)
-        return replace(item, message=Message.model_validate(found.model_dump())) if found else item
+        return replace(item, messages=tuple(as_recorded(self._messages, message) for message in item.messages))
 
-    async def _note_on(self, recipient: str) -> str:
-        """What the sender should know of the recipient. Raises `UnknownRecipient`."""
-        if recipient not in self._directory.principals():
-            await self._directory.refresh()
-        if recipient not in self._directory.principals():
-            known = ", ".join(sorted(self._directory.principals() - {self._sender}))
-            raise UnknownRecipient(f"there is nobody called {recipient!r} here; there are {known}")
-        record = self._directory.get(recipient)
-        if record and record.desired is Desired.STOPPED:
-            return f"{recipient} is stopped; the message waits in its inbox until it is started"
-        return ""
-
-    def _cause(self, send: SendMessage) -> MessageView | None:
-        """The message that this one answers or follows from, if the sender really received it."""
-        for claimed in (send.in_reply_to, send.cause):
-            found = self._messages.find(claimed, self._sender) if claimed else None
-            if found:
-                return found
-        return None
-
-    def _delivery(self, item: Accepted) -> Delivery:
-        message = item.message
-        envelope = self._envelope(MessageDelivered(message=message), item, f"{message.id}:delivered")
-        return Delivery(message.recipient, message.id, envelope)
+    def _delivery(self, item: Accepted, message: Message) -> Delivery:
+        return Delivery(message.recipient, message.id, delivered(message, correlation_id=item.key))
 
     def _answers(self, result: Accepted | Rejected) -> list[Append]:
         """To the sender, and to everyone who watches."""
         if isinstance(result, Rejected):
             refusal = self._refusal(result)
             return [Append(streams.control(self._sender), refusal), Append(streams.EVENTS, refusal)]
-        fact = MessageAccepted(
-            message_id=result.message.id, sender=self._sender, to=result.message.recipient, note=result.note
+        answer = self._accepted(result, message_id(self._sender, result.key, result.to), result.to)
+        appends = [Append(streams.control(self._sender), answer)]
+        for message in result.messages:
+            fact = answer if len(result.messages) == 1 else self._accepted(result, message.id, message.recipient)
+            appends.append(Append(streams.EVENTS, fact))
+            appends.append(Append(streams.EVENTS, self._delivery(result, message).envelope))
+        return appends
+
+    def _accepted(self, result: Accepted, identity: str, to: str) -> Envelope:
+        first = result.messages[0]
+        count = len(result.messages) if to == result.to else 1
+        fact = MessageAccepted(message_id=identity, sender=self._sender, to=to, note=result.note, count=count)
+        return Envelope.of(
+            fact,
+            source=SOURCE,
+            id=f"{identity}:accepted",
+            subject=identity,
+            correlation_id=result.key,
+            trace_id=first.trace_id,
+            hop=first.hop,
         )
-        accepted = self._envelope(fact, result, f"{result.message.id}:accepted")
-        delivered = self._delivery(result).envelope
-        return [
-            Append(streams.control(self._sender), accepted),
-            Append(streams.EVENTS, accepted),
-            Append(streams.EVENTS, delivered),
-        ]
 
     def _refusal(self, result: Rejected) -> Envelope:
-        code = type(result.error).code
-        fact = MessageRefused(sender=self._sender, to=result.to[:100], code=code, reason=str(result.error))
+        error = result.error
+        fact = MessageRefused(
+            sender=self._sender,
+            to=result.to[:100],
+            code=type(error).code,
+            reason=str(error),
+            retry=not isinstance(error, LoopGuard),
+        )
         identity = f"{message_id(self._sender, result.key, result.to)}:refused"
         return Envelope.of(fact, source=SOURCE, id=identity, subject=self._sender, correlation_id=result.key)
-
-    def _envelope(self, payload: Payload, item: Accepted, identity: str) -> Envelope:
-        message = item.message
-        return Envelope.of(
-            payload,
-            source=SOURCE,
-            id=identity,
-            subject=message.id,
-            correlation_id=item.key,
-            trace_id=message.trace_id,
-            hop=message.hop,
-        )

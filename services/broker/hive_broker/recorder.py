@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from hive_broker.outbox import SOURCE
+from hive_broker.mail import SOURCE
 from hive_contracts import streams
 from hive_contracts.agents import TurnOutcome
 from hive_contracts.envelope import Envelope, MalformedEnvelope, Payload

@@ -1,13 +1,18 @@
 """Builds the broker's parts and owns their tasks: for each principal one outbox worker and one recorder."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import structlog
 
+from hive_broker.admission import Admission
 from hive_broker.config import BrokerSettings
 from hive_broker.directory import Directory
+from hive_broker.limits import Limits
+from hive_broker.loops import LoopReport
+from hive_broker.mail import SystemMail
 from hive_broker.outbox import OutboxWorker
 from hive_broker.recorder import Recorder
 from hive_contracts import streams
@@ -18,6 +23,7 @@ from hive_runtime.bus import Bus, Entry, ensure_principal
 from hive_runtime.consumer import Consumer, consume
 from hive_runtime.records.events import EventWriter
 from hive_runtime.records.messages import MessageWriter
+from hive_runtime.records.traffic import delivered_since
 from hive_runtime.redis_bus import RedisBus
 from hive_runtime.redis_url import RedisAddress
 
@@ -44,9 +50,13 @@ class Broker:
         self._bus = bus
         self._messages = messages
         self._directory = Directory(bus)
+        self._limits = Limits(config)
+        self._mail = SystemMail(bus=bus, messages=messages, directory=self._directory)
+        self._loops = LoopReport(bus=bus, messages=messages, mail=self._mail)
         self._workers: dict[str, tuple[asyncio.Task[None], ...]] = {}
 
     async def run(self) -> None:
+        self._limits.rebuild(delivered_since(self._messages.store, time.time() - self._limits.lookback_s))
         log.info("broker started")
         async with asyncio.TaskGroup() as group:
             group.create_task(beat(self._bus, "broker"))
@@ -65,7 +75,8 @@ class Broker:
             )
 
     async def _serve_outbox(self, name: str) -> None:
-        worker = OutboxWorker(name, bus=self._bus, messages=self._messages, directory=self._directory)
+        admission = Admission(self._bus, self._messages, self._directory, self._limits)
+        worker = OutboxWorker(name, bus=self._bus, messages=self._messages, admission=admission, loops=self._loops)
         await self._serve(name, streams.outbox(name), streams.GROUP_BROKER, worker.handle)
 
     async def _serve_live(self, name: str) -> None:

@@ -6,17 +6,23 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from hive_contracts.messages import Message, MessageState, MessageStep, MessageView
 from hive_runtime.errors import StoreUnavailable
 from hive_runtime.store import Store, read_only
 
-MIGRATIONS: Final = (files("hive_runtime.records").joinpath("messages.sql").read_text(),)
+MIGRATIONS: Final = tuple(
+    files("hive_runtime.records").joinpath(name).read_text()
+    for name in ("messages.sql", "messages_2.sql", "threads.sql")
+)
 
 _INSERT: Final = """
-INSERT INTO messages (id, sender, recipient, body, state, sent_at, in_reply_to, trace_id, hop)
-VALUES (:id, :sender, :recipient, :body, 'accepted', :sent_at, :in_reply_to, :trace_id, :hop)
+INSERT INTO messages (id, sender, recipient, body, state, sent_at, in_reply_to, trace_id, hop,
+                      broadcast, context_only, urgent)
+VALUES (:id, :sender, :recipient, :body, 'accepted', :sent_at, :in_reply_to, :trace_id, :hop,
+        :broadcast, :context_only, :urgent)
 ON CONFLICT (id) DO NOTHING
 """
 _STEP: Final = """
@@ -24,11 +30,13 @@ INSERT INTO steps (message_id, at, state, turn_id, reason) VALUES (:id, :at, :st
 ON CONFLICT (message_id, state, turn_id) DO NOTHING
 """
 _ADVANCE: Final = """
-UPDATE messages SET attempts = attempts + (:state = 'in_turn'),
+UPDATE messages SET attempts = attempts + (:state = 'in_turn'), tries = max(0, tries + :tries),
   state = CASE WHEN :state = 'delivered' AND state <> 'accepted' THEN state ELSE :state END  -- told late: no step back
 WHERE id = :id AND recipient = :recipient AND state <> 'acked'
+  AND (state NOT IN ('dead', 'expired') OR :state = 'acked')  -- its last turn may yet end well
   AND NOT EXISTS (SELECT 1 FROM steps WHERE message_id = :id AND steps.state = :state AND turn_id = :turn_id)
 """
+_UNDONE: Final = "state <> 'acked' AND state NOT IN ('dead', 'expired')"
 _HAVING: Final = """
 SELECT 1 FROM messages JOIN steps ON message_id = id
 WHERE id = :id AND recipient = :recipient AND steps.state = :state AND turn_id = :turn_id
@@ -58,15 +66,27 @@ class MessageWriter:
                 if db.execute(_INSERT, row).rowcount:
                     db.execute(_STEP, _step(message.id, sent_at, MessageState.ACCEPTED))
 
-    def advance(
-        self, recipient: str, ids: Sequence[str], state: MessageState, *, at: int, turn_id: str = "", reason: str = ""
+    def advance(  # noqa: PLR0913 - a step has as many sides
+        self,
+        recipient: str,
+        ids: Sequence[str],
+        state: MessageState,
+        *,
+        at: int,
+        turn_id: str = "",
+        reason: str = "",
+        tries: Mapping[str, int] = MappingProxyType({}),
     ) -> list[str]:
-        """Move messages of `recipient` on; returns the ids for which this is news. Others' messages are not touched."""
+        """Move messages of `recipient` on; returns the ids for which this is news. Others' messages are not touched.
+
+        `tries`: message id → by how much this changes the tries that count against it.
+        """
         news = []
         with self._store.transaction() as db:
             for message_id in ids:
                 row = _step(message_id, at, state, turn_id=turn_id, reason=reason)
-                if db.execute(_ADVANCE, row | {"recipient": recipient}).rowcount:
+                change = {"recipient": recipient, "tries": tries.get(message_id, 0)}
+                if db.execute(_ADVANCE, row | change).rowcount:
                     db.execute(_STEP, row)
                     news.append(message_id)
         return news
@@ -76,21 +96,26 @@ class MessageWriter:
         with self._store.transaction() as db:
             for message in messages:
                 row = _step(message.id, at, MessageState.DELIVERED)
-                if db.execute(_ADVANCE, row | {"recipient": message.recipient}).rowcount:
+                if db.execute(_ADVANCE, row | {"recipient": message.recipient, "tries": 0}).rowcount:
                     db.execute(_STEP, row)
 
     def find(self, message_id: str, recipient: str) -> MessageView | None:
         """The message, if `recipient` received it. Raises `StoreUnavailable`."""
         where = "id = :id AND recipient = :recipient"
-        with _reading():
-            found = _select(self._store.connection, where, id=message_id, recipient=recipient)
+        with reading():
+            found = select(self._store.connection, where, id=message_id, recipient=recipient)
         return found[0] if found else None
 
     def having(self, recipient: str, ids: Sequence[str], state: MessageState, *, turn_id: str) -> list[str]:
         """Those of `ids` that `recipient` received and that took this step. Raises `StoreUnavailable`."""
         row = {"recipient": recipient, "state": state.value, "turn_id": turn_id}
-        with _reading():
+        with reading():
             return [i for i in ids if self._store.connection.execute(_HAVING, row | {"id": i}).fetchone()]
+
+    @property
+    def store(self) -> Store:
+        """For the writers of what stands beside messages."""
+        return self._store
 
     def close(self) -> None:
         self._store.close()
@@ -105,7 +130,7 @@ class MessageReader:
     def get(self, message_id: str) -> MessageView | None:
         """With its steps."""
         with self._open() as db:
-            found = _with_steps(db, _select(db, "id = :id", id=message_id)) if db else []
+            found = with_steps(db, select(db, "id = :id", id=message_id)) if db else []
         return found[0] if found else None
 
     def recent(self, *, agent: str | None = None, before: str | None = None, limit: int = 50) -> list[MessageView]:
@@ -114,34 +139,44 @@ class MessageReader:
         if before is not None:
             where += " AND number < (SELECT number FROM messages WHERE id = :before)"
         with self._open() as db:
-            return _select(db, where, limit=limit, agent=agent, before=before) if db else []
+            return select(db, where, limit=limit, agent=agent, before=before) if db else []
 
     def inbox(self, recipient: str, *, limit: int = 50, undone: bool = False) -> list[MessageView]:
-        """Newest first; `undone`: only those not acked."""
-        where = "recipient = :recipient" + (" AND state <> 'acked'" if undone else "")
+        """Newest first; `undone`: only those that are neither acked nor dead."""
+        where = "recipient = :recipient" + (f" AND {_UNDONE}" if undone else "")
         with self._open() as db:
-            return _select(db, where, limit=limit, recipient=recipient) if db else []
+            return select(db, where, limit=limit, recipient=recipient) if db else []
 
     def conversation(self, trace_id: str) -> list[MessageView]:
         """Oldest first, with their steps."""
         with self._open() as db:
-            return _with_steps(db, _select(db, "trace_id = :trace_id", trace_id=trace_id)[::-1]) if db else []
+            return with_steps(db, select(db, "trace_id = :trace_id", trace_id=trace_id)[::-1]) if db else []
+
+    def dead(self, *, limit: int = 200) -> list[MessageView]:
+        """The dead letters, newest message first, with their steps."""
+        with self._open() as db:
+            return with_steps(db, select(db, "state IN ('dead', 'expired')", limit=limit)) if db else []
+
+    def count_dead(self) -> int:
+        with self._open() as db:
+            if not db:
+                return 0
+            return int(db.execute("SELECT count(*) FROM messages WHERE state IN ('dead', 'expired')").fetchone()[0])
 
     def unread(self) -> dict[str, int]:
-        """Recipient → messages not acked."""
+        """Recipient → messages that are neither acked nor dead."""
         with self._open() as db:
             if not db:
                 return {}
-            return dict(
-                db.execute("SELECT recipient, count(*) FROM messages WHERE state <> 'acked' GROUP BY recipient")
-            )
+            query = f"SELECT recipient, count(*) FROM messages WHERE {_UNDONE} GROUP BY recipient"  # noqa: S608
+            return dict(db.execute(query))
 
     def _open(self) -> AbstractContextManager[sqlite3.Connection | None]:
         return read_only(self._path)
 
 
 @contextmanager
-def _reading() -> Iterator[None]:
+def reading() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
@@ -154,7 +189,7 @@ def _step(
     return {"id": message_id, "at": at, "state": state.value, "turn_id": turn_id, "reason": reason}
 
 
-def _select(db: sqlite3.Connection, where: str, *, limit: int = 500, **values: str | None) -> list[MessageView]:
+def select(db: sqlite3.Connection, where: str, *, limit: int = 500, **values: str | None) -> list[MessageView]:
     query = f"SELECT * FROM messages WHERE {where} ORDER BY number DESC LIMIT :limit"  # noqa: S608 - constants only
     return [_view(row) for row in db.execute(query, values | {"limit": limit})]
 
@@ -164,7 +199,7 @@ def _view(row: Mapping[str, str | int] | sqlite3.Row) -> MessageView:
     return MessageView.model_validate(fields | {"sent_at": from_milliseconds(int(row["sent_at"]))})
 
 
-def _with_steps(db: sqlite3.Connection, messages: Sequence[MessageView]) -> list[MessageView]:
+def with_steps(db: sqlite3.Connection, messages: Sequence[MessageView]) -> list[MessageView]:
     return [message.model_copy(update={"steps": _steps(db, message.id)}) for message in messages]
 
 
