@@ -20,7 +20,7 @@ from hive_supervisor.config import SupervisorSettings
 from hive_supervisor.retention.sweep import Sweep
 from hive_supervisor.store import SupervisorStore
 
-NOW = datetime(2026, 6, 1, tzinfo=UTC)
+NOW = datetime(2025, 6, 1, tzinfo=UTC)
 
 
 def ms(age_days: float = 0) -> int:

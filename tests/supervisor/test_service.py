@@ -87,10 +87,12 @@ async def report_ready(bus: RedisBus, runtime: MemoryRuntime) -> None:
 
 
 @asynccontextmanager
-async def supervisor(data_dir: Path, address: RedisAddress, runtime: MemoryRuntime) -> AsyncIterator[Hive]:
+async def supervisor(
+    data_dir: Path, address: RedisAddress, runtime: MemoryRuntime, settings: SupervisorSettings | None = None
+) -> AsyncIterator[Hive]:
     bus, admin = RedisBus(address, load_functions=True), RedisAdmin(address)
     store = SupervisorStore(data_dir / "supervisor.sqlite")
-    premises = Premises(SupervisorSettings(), HarnessSettings(), data_dir, address)
+    premises = Premises(settings or SupervisorSettings(), HarnessSettings(), data_dir, address)
     cursor = await bus.last_id(streams.EVENTS)
     tasks = [
         asyncio.ensure_future(serve(premises, bus=bus, admin=admin, store=store, runtime=runtime)),

@@ -19,7 +19,7 @@ from hive_runtime.errors import StoreUnavailable
 BUSY_TIMEOUT_S: Final = 2.0
 """How long a step waits for the store's writer."""
 
-HOLD_S: Final = 0.002
+HOLD_S: Final = 0.0015
 """How long a step is to hold the write lock; the number of rows a step takes is fitted to it."""
 
 SHORT_HOLD_S, SHORT_PAUSE_S, LONG_PAUSE_S = 0.003, 0.0035, 0.009
@@ -34,6 +34,8 @@ CACHE_KIB: Final = 16_384
 WAL_LIMIT: Final = 4 * 1024 * 1024
 CHECKPOINT_STEPS: Final = 2
 """After so many steps the write-ahead log is copied into the store, before it is so long that the writer must."""
+
+CHECKPOINT_TRIES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,31 +179,35 @@ class _Work:
             if last is None:
                 return 0, 0.0
             self._after = last
-            number, held_s = self._holding(self._delete, self._values)
+            started = self._clock()
+            number = self._db.execute(self._delete, self._values).rowcount
             if number:
-                return number, held_s
+                return number, self._clock() - started
 
     def give_back(self, size: int) -> tuple[int, float]:
         """Hand `size` free pages at the file's end back to the file system."""
         (free,) = self._db.execute("PRAGMA freelist_count").fetchone()
         if not free:
             return 0, 0.0
-        _, held_s = self._holding(f"PRAGMA incremental_vacuum({size})", {})
+        started = self._clock()
+        self._db.executescript(f"PRAGMA incremental_vacuum({size})")  # `execute` would end it after the first page
+        held_s = self._clock() - started
         (left,) = self._db.execute("PRAGMA freelist_count").fetchone()
         return max(0, free - left), held_s  # nothing where the store was made without auto_vacuum
 
     def checkpoint(self, *, every: int = CHECKPOINT_STEPS) -> None:
-        """Copy the write-ahead log into the store, at each `every`th call; a passive one holds nobody up."""
-        self._unsaved += 1
-        if self._unsaved >= every:
-            self._unsaved = 0
-            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        """Copy the write-ahead log into the store, at each `every`th call; a passive one holds nobody up.
 
-    def _holding(self, statement: str, values: Mapping[str, int]) -> tuple[int, float]:
-        started = self._clock()
-        cursor = self._db.execute(statement, values)
-        cursor.fetchall()
-        return cursor.rowcount, self._clock() - started
+        A log that was copied to its end starts anew; so what the writer added meanwhile is copied too.
+        """
+        self._unsaved += 1
+        if self._unsaved < every:
+            return
+        self._unsaved = 0
+        for _ in range(CHECKPOINT_TRIES):
+            _, pages, copied = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if copied == pages:
+                return
 
 
 def _rows(db: sqlite3.Connection, outdated: Outdated) -> int:
