@@ -29,15 +29,19 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Verb → module in `hive_cli.commands`, which has an attribute of the verb's name, and its line in `hive --help`."""
 
+HIDDEN: Final[Mapping[str, tuple[str, str]]] = {"debug": ("debug", "For those who work on hyperhive.")}
+"""As `COMMANDS`, but not in `hive --help`."""
+
 
 class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        entry = COMMANDS.get(cmd_name) or HIDDEN.get(cmd_name)
+        if entry is None:
             return None
-        module = import_module(f"hive_cli.commands.{COMMANDS[cmd_name][0]}")
+        module = import_module(f"hive_cli.commands.{entry[0]}")
         found = getattr(module, cmd_name.replace("-", "_"))
         return found if isinstance(found, click.Command) else None
 
