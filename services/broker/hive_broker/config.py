@@ -20,3 +20,5 @@ class BrokerSettings(Settings):
     max_hops: int = Field(default=32, ge=1, description="messages in a row that may follow from one another")
     trace_messages: int = Field(default=100, ge=1, description="messages of one conversation within the window")
     trace_window_s: float = Field(default=600, gt=0, description="that window, in seconds")
+    max_open_questions: int = Field(default=50, ge=1, description="questions of one agent that may be open at once")
+    max_reminders: int = Field(default=100, ge=1, description="reminders of one agent that may wait at once")
