@@ -23,6 +23,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "inbox": ("messages", "Show an inbox, newest first."),
     "trace": ("messages", "Show a message's life and its conversation."),
     "logs": ("logs", "Show the log of a service or an agent."),
+    "retention": ("retention", "Remove what is old and done, or show what would go."),
     "setup": ("setup", "Install what hyperhive can use but does not bring."),
     "sign-in": ("sign_in", "Print a new one-time sign-in link."),
     "test": ("test", "Check formatting, types and imports, and run the tests."),

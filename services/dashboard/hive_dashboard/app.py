@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Scope
 
 from hive_contracts.agents import AgentState
 from hive_dashboard import answers
-from hive_dashboard.api import agents, health, messages, sign_in_links, status
+from hive_dashboard.api import agents, health, messages, retention, sign_in_links, status
 from hive_dashboard.pages import agent as agent_page
 from hive_dashboard.pages import home, sign_in, stream
 from hive_dashboard.pages import messages as message_pages
@@ -48,7 +48,7 @@ def create_app(parts: Parts) -> ASGIApp:
 
 def _api() -> APIRouter:
     router = APIRouter(prefix=PREFIX, dependencies=[Depends(api_client)])
-    for noun in (status, agents, messages, sign_in_links):
+    for noun in (status, agents, messages, retention, sign_in_links):
         router.include_router(noun.router)
     return router
 

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -85,8 +85,9 @@ class Commands:
                 return Sent(message_id(OPERATOR, key, to), to, QUEUED, note)
         return _sent(envelope, to)
 
-    async def command(self, payload: Payload) -> None:
-        """Ask the supervisor and wait until it is done. Raises what it fails with, `TimedOut`, and `Unavailable`."""
+    async def command(self, payload: Payload) -> dict[str, Any]:
+        """Ask the supervisor and wait until it is done; what it found out. Raises what it fails with, `TimedOut`, and
+        `Unavailable`."""
         key = new_id()
         async with self._answers.expect(key) as answer:
             await self._bus.append(streams.COMMANDS_SUPERVISOR, Envelope.of(payload, source=OPERATOR, id=key))
@@ -101,6 +102,7 @@ class Commands:
         if envelope.type == CommandFailed.TYPE:
             failed = envelope.payload(CommandFailed)
             raise error_from_code(failed.code, failed.reason)
+        return envelope.payload(CommandDone).result
 
     async def handle_control(self, entries: list[Entry]) -> None:
         """Take answers off the operator's control stream."""

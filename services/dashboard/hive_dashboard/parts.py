@@ -16,6 +16,7 @@ from hive_dashboard.render import Renderer
 from hive_dashboard.snapshot import Snapshots
 from hive_dashboard.store import SessionStore
 from hive_dashboard.views import Flash
+from hive_runtime.bus import Bus
 from hive_runtime.records.events import EventReader
 from hive_runtime.records.messages import MessageReader
 
@@ -37,6 +38,7 @@ class Flashes:
 class Parts:
     config: DashboardSettings
     data_dir: Path
+    bus: Bus
     store: SessionStore
     auth: Auth
     attempts: Attempts

@@ -145,6 +145,7 @@ def build(config: DashboardSettings, data_dir: Path, bus: Bus, *, clock: Callabl
     return Parts(
         config=config,
         data_dir=data_dir,
+        bus=bus,
         store=store,
         auth=Auth(store, api_token=api_token, port=config.port, session_s=session_s),
         attempts=Attempts(lambda: clock().timestamp()),
