@@ -1,5 +1,6 @@
 """A small hive for the broker's tests: agents in the registry, their streams, and what an outbox worker needs."""
 
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -8,26 +9,36 @@ from typing import TypeVar
 
 from hive_broker.admission import Admission
 from hive_broker.config import BrokerSettings
+from hive_broker.dead_letters import DeadLetters
 from hive_broker.directory import Directory
 from hive_broker.limits import Limits
 from hive_broker.loops import LoopReport
 from hive_broker.mail import SystemMail
 from hive_broker.outbox import OutboxWorker
 from hive_contracts import streams
-from hive_contracts.agents import AgentRecord, Desired, Engine
+from hive_contracts.agents import AgentRecord, ContainerStatus, Desired, Engine
 from hive_contracts.envelope import Envelope, Payload
 from hive_contracts.messages import Message, MessageDelivered, SendMessage
 from hive_runtime.bus import Bus, Entry, ensure_principal
+from hive_runtime.records.dead import DeadLetterWriter
 from hive_runtime.records.messages import MessageReader, MessageWriter
 
 P = TypeVar("P", bound=Payload)
 
 
-async def register(bus: Bus, *names: str, desired: Desired = Desired.RUNNING) -> None:
+async def register(bus: Bus, *names: str, desired: Desired = Desired.RUNNING, running: bool = False) -> None:
     """As the supervisor does it."""
     now = datetime.now(UTC)
     for name in names:
-        record = AgentRecord(name=name, engine=Engine.SCRIPTED, desired=desired, container_since=now, created_at=now)
+        container = ContainerStatus.RUNNING if running else ContainerStatus.STOPPED
+        record = AgentRecord(
+            name=name,
+            engine=Engine.SCRIPTED,
+            desired=desired,
+            container=container,
+            container_since=now,
+            created_at=now,
+        )
         await ensure_principal(bus, name)
         await bus.hash_set(streams.AGENTS, {name: record.model_dump_json()})
 
@@ -98,6 +109,19 @@ class Post:
         for envelope in envelopes:
             await self.bus.append(streams.outbox(sender), envelope)
         await self.worker(sender).handle(await self.take(sender))
+
+    def dead_letters(
+        self, bus: Bus | None = None, *, settings: BrokerSettings | None = None, clock: Callable[[], int] | None = None
+    ) -> DeadLetters:
+        bus = bus or self.bus
+        return DeadLetters(
+            bus=bus,
+            writer=DeadLetterWriter(self.messages.store),
+            directory=self.directory,
+            mail=SystemMail(bus=bus, messages=self.messages, directory=self.directory),
+            settings=settings or BrokerSettings(),
+            **({"clock": clock} if clock else {}),
+        )
 
     @property
     def records(self) -> MessageReader:

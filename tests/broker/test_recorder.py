@@ -10,6 +10,10 @@ import pytest
 from tests.broker.post import told
 from tests.support.failing_bus import FailingBus
 
+from hive_broker.config import BrokerSettings
+from hive_broker.dead_letters import DeadLetters
+from hive_broker.directory import Directory
+from hive_broker.mail import SystemMail
 from hive_broker.recorder import Recorder
 from hive_contracts import streams
 from hive_contracts.agents import TurnOutcome
@@ -19,6 +23,7 @@ from hive_contracts.turns import TurnEnded, TurnJoined, TurnStarted, TurnText
 from hive_runtime.bus import Bus, Entry
 from hive_runtime.errors import BusUnavailable
 from hive_runtime.memory_bus import MemoryBus
+from hive_runtime.records.dead import DeadLetterWriter
 from hive_runtime.records.events import EventReader, EventWriter
 from hive_runtime.records.messages import MessageReader, MessageWriter, from_milliseconds
 
@@ -36,7 +41,18 @@ class Desk:
     data_dir: Path
 
     def recorder(self, bus: Bus | None = None) -> Recorder:
-        return Recorder("lin", bus=bus or self.bus, messages=self.messages, events=self.events)
+        bus = bus or self.bus
+        return Recorder("lin", bus=bus, messages=self.messages, events=self.events, dead=self.dead_letters(bus))
+
+    def dead_letters(self, bus: Bus) -> DeadLetters:
+        directory = Directory(bus)
+        return DeadLetters(
+            bus=bus,
+            writer=DeadLetterWriter(self.messages.store),
+            directory=directory,
+            mail=SystemMail(bus=bus, messages=self.messages, directory=directory),
+            settings=BrokerSettings(),
+        )
 
     async def take(self, *, again: bool = False) -> list[Entry]:
         async with aclosing(self.bus.reader()) as reader:
@@ -185,7 +201,7 @@ def test_what_is_malformed_or_unknown_is_passed_over(tmp_path: Path) -> None:
 def test_without_an_event_store_messages_still_move(tmp_path: Path) -> None:
     async def scenario(desk: Desk) -> None:
         await desk.live(started("m-1"))
-        recorder = Recorder("lin", bus=desk.bus, messages=desk.messages, events=None)
+        recorder = Recorder("lin", bus=desk.bus, messages=desk.messages, events=None, dead=desk.dead_letters(desk.bus))
         await recorder.handle(await desk.take())
         assert desk.state("m-1") is MessageState.IN_TURN
         assert desk.recorded() == []

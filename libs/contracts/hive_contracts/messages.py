@@ -130,21 +130,6 @@ class MessageFailed(Payload):
     reason: str = ""
 
 
-class MessageDead(Payload):
-    """The broker gave a message up: it left the inbox and lies in the dead letters until it is sent again.
-
-    `state` is `dead` or `expired`; `history` are the last steps of its life, oldest first.
-    """
-
-    TYPE: ClassVar[str] = "message.dead"
-
-    message: Message
-    state: MessageState
-    reason: str
-    attempts: int = 0
-    history: tuple["MessageStep", ...] = ()
-
-
 class RedriveMessage(Payload):
     """To the broker: put this dead letter back into its recipient's inbox."""
 
@@ -195,6 +180,21 @@ class MessageStep(BaseModel):
     state: MessageState
     at: datetime
     detail: str = ""
+
+
+class MessageDead(Payload):
+    """The broker gave a message up: it left the inbox and lies in the dead letters until it is sent again.
+
+    `state` is `dead` or `expired`; `history` are the last steps of its life, oldest first.
+    """
+
+    TYPE: ClassVar[str] = "message.dead"
+
+    message: Message
+    state: MessageState
+    reason: str
+    attempts: int = 0
+    history: tuple[MessageStep, ...] = ()
 
 
 def check_body(body: str) -> str:

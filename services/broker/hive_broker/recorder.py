@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from hive_broker.dead_letters import DeadLetters
 from hive_broker.mail import SOURCE
 from hive_contracts import streams
 from hive_contracts.agents import TurnOutcome
@@ -23,27 +24,39 @@ from hive_runtime.records.messages import MessageWriter
 MAX_MESSAGES: Final = 1_000
 """How many message ids of one event are looked at; a turn takes up far fewer."""
 
+EXCUSED: Final = frozenset({TurnOutcome.RATE_LIMITED, TurnOutcome.AUTH, TurnOutcome.CANCELLED})
+"""Endings that no message is to blame for."""
+
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a live event says of messages."""
+    """What a live event says of messages. `tries`: by how much it changes those that count against the first."""
 
     state: MessageState
     messages: Sequence[str]
     turn_id: str
     reason: str = ""
+    tries: int = 0
+
+    @property
+    def head(self) -> str:
+        """The message that the turn began with: what goes wrong counts against it, not against those that joined."""
+        return self.messages[0] if self.messages else ""
 
 
 class Recorder:
     """Handles the live stream of one principal. `events` is None for the operator, who has no turns."""
 
-    def __init__(self, name: str, *, bus: Bus, messages: MessageWriter, events: EventWriter | None) -> None:
+    def __init__(
+        self, name: str, *, bus: Bus, messages: MessageWriter, events: EventWriter | None, dead: DeadLetters
+    ) -> None:
         self._name = name
         self._bus = bus
         self._messages = messages
         self._events = events
+        self._dead = dead
 
     async def handle(self, entries: list[Entry]) -> None:
         """Record each entry, tell what is news, acknowledge. Raises `Unavailable`; then nothing is acknowledged."""
@@ -75,10 +88,24 @@ class Recorder:
             return []
         ids = list(step.messages)[:MAX_MESSAGES]
         news = self._messages.advance(
-            self._name, ids, step.state, at=entry_time(entry.id), turn_id=step.turn_id, reason=step.reason
+            self._name,
+            ids,
+            step.state,
+            at=entry_time(entry.id),
+            turn_id=step.turn_id,
+            reason=step.reason,
+            tries={step.head: step.tries},
         )
+        self._judge(step)
         told = self._messages.having(self._name, ids, step.state, turn_id=step.turn_id) if entry.redelivered else news
         return [Append(streams.EVENTS, self._fact(message_id, step)) for message_id in told]
+
+    def _judge(self, step: Step) -> None:
+        """Also of a redelivered entry: the dead letters know what is done."""
+        if step.state is MessageState.IN_TURN and step.tries > 0:
+            self._dead.taken_up(self._name, step.head)
+        elif step.state is MessageState.FAILED and step.tries == 0:
+            self._dead.failed(self._name, step.head, step.reason)
 
     def _fact(self, message_id: str, step: Step) -> Envelope:
         identity = f"{message_id}:{step.state}:{step.turn_id}"[:128]
@@ -101,7 +128,7 @@ def step_of(envelope: Envelope) -> Step | None:
     match envelope.type:
         case TurnStarted.TYPE:
             started = envelope.payload(TurnStarted)
-            return Step(MessageState.IN_TURN, started.messages, started.turn_id)
+            return Step(MessageState.IN_TURN, started.messages, started.turn_id, tries=1)
         case TurnJoined.TYPE:
             joined = envelope.payload(TurnJoined)
             return Step(MessageState.IN_TURN, joined.messages, joined.turn_id)
@@ -110,7 +137,7 @@ def step_of(envelope: Envelope) -> Step | None:
             done = ended.outcome is TurnOutcome.OK
             state = MessageState.ACKED if done else MessageState.FAILED
             reason = "" if done else f"{ended.outcome}: {ended.reason}".removesuffix(": ")
-            return Step(state, ended.messages, ended.turn_id, reason[:500])
+            return Step(state, ended.messages, ended.turn_id, reason[:500], tries=-1 if ended.outcome in EXCUSED else 0)
         case MessageAcked.TYPE:
             return Step(MessageState.ACKED, [envelope.payload(MessageAcked).message_id], "")
         case _:

@@ -189,7 +189,7 @@ def _step(
     return {"id": message_id, "at": at, "state": state.value, "turn_id": turn_id, "reason": reason}
 
 
-def select(db: sqlite3.Connection, where: str, *, limit: int = 500, **values: str | None) -> list[MessageView]:
+def select(db: sqlite3.Connection, where: str, *, limit: int = 500, **values: str | int | None) -> list[MessageView]:
     query = f"SELECT * FROM messages WHERE {where} ORDER BY number DESC LIMIT :limit"  # noqa: S608 - constants only
     return [_view(row) for row in db.execute(query, values | {"limit": limit})]
 
