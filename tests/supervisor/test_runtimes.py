@@ -217,3 +217,14 @@ def test_a_supervisor_killed_before_its_record_is_written_leaves_nothing_running
 def test_a_record_of_another_process_with_the_same_pid_is_not_taken_up(tmp_path: Path) -> None:
     (tmp_path / "container.json").write_text(json.dumps({"pid": os.getpid(), "started": "1", "depth": 0}))
     assert shim.find(tmp_path) is None
+
+
+def test_a_container_that_ended_and_was_not_waited_for_is_not_taken_up(tmp_path: Path) -> None:
+    """A killed supervisor's containers go to a process that may wait for them late, or never."""
+    container = shim.start(tmp_path, [sys.executable, "-c", ""], depth=0, environment={}, log_file=tmp_path / "log")
+    try:
+        os.waitid(os.P_PID, container.pid, os.WEXITED | os.WNOWAIT)
+        assert start_time(container.pid) == container.started
+        assert shim.find(tmp_path) is None
+    finally:
+        shim.reap(container.pid)

@@ -20,7 +20,7 @@ from hive_cli.paths import DataDir
 from hive_cli.stack import redis_embedded
 from hive_contracts.errors import HiveError
 from hive_runtime import acl
-from hive_runtime.process import die_with_parent, start_time
+from hive_runtime.process import die_with_parent, has_ended, start_time
 from hive_runtime.redis_url import RedisAddress
 
 READY_S: Final = 60.0
@@ -57,7 +57,7 @@ class Stage:
     def pid_of(self, service: str) -> int | None:
         """A process that `hive up` started, while it runs."""
         found = _json(self.data.run / "processes.json").get(service)
-        return int(found[0]) if found and _runs(int(found[0])) else None
+        return int(found[0]) if found and not has_ended(int(found[0])) else None
 
     def processes(self) -> set[int]:
         """Everything that belongs to it. Containers outlive their supervisor, so they are looked up on their own."""
@@ -70,7 +70,7 @@ class Stage:
         """The process in an agent's container that runs this module, while it runs."""
         for pid in sorted(self._container(agent)):
             words = _words(pid)
-            if module in words and not words[0].endswith(("sh", "bwrap")) and _runs(pid):
+            if module in words and not words[0].endswith(("sh", "bwrap")) and not has_ended(pid):
                 return pid
         return None
 
@@ -123,7 +123,7 @@ def descendants(pid: int) -> set[int]:
 
 def running(pids: set[int]) -> set[int]:
     """Those that have not ended."""
-    return {pid for pid in pids if _runs(pid)}
+    return {pid for pid in pids if not has_ended(pid)}
 
 
 def _start(data: DataDir, log: Path) -> subprocess.Popen[bytes]:
@@ -184,9 +184,3 @@ def _text(path: Path) -> str:
 
 def _words(pid: int) -> list[str]:
     return _text(Path(f"/proc/{pid}/cmdline")).split("\0")
-
-
-def _runs(pid: int) -> bool:
-    """One that ended and was not yet waited for does not."""
-    state = _text(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
-    return bool(state) and state[0] not in "ZX"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from hive_cli.stack.data_dir import write_private
-from hive_runtime.process import start_time
+from hive_runtime.process import has_ended, start_time
 
 GRACE_S: Final = 5.0
 POLL_S: Final = 0.02
@@ -52,11 +52,4 @@ class ProcessBook:
             pairs = [(int(pid), str(began)) for pid, began in written.values()]
         except (OSError, ValueError, AttributeError, TypeError):
             return []
-        return [pid for pid, began in pairs if start_time(pid) == began and not _zombie(pid)]
-
-
-def _zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (OSError, IndexError):
-        return True
+        return [pid for pid, began in pairs if start_time(pid) == began and not has_ended(pid)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hive_runtime.process import start_time
+from hive_runtime.process import has_ended, start_time
 
 SCRIPT: Final = """
 read -r _ || exit 125
@@ -33,6 +33,11 @@ class Shim:
 
     @property
     def alive(self) -> bool:
+        return self._is_there and not has_ended(self.pid)
+
+    @property
+    def _is_there(self) -> bool:
+        """The pid, and so its process group, is still this one's, though it may have ended."""
         return start_time(self.pid) == self.started
 
     def ask_to_end(self) -> None:
@@ -44,7 +49,7 @@ class Shim:
 
     def kill(self) -> None:
         """End everything in it, now."""
-        if self.alive:
+        if self._is_there:
             _signal(-self.pid, signal.SIGKILL)
 
 
