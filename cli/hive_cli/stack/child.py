@@ -18,7 +18,9 @@ from hive_runtime.backoff import Backoff
 from hive_runtime.errors import SettingsError
 from hive_runtime.process import die_with_parent
 
-STABLE_AFTER_S: Final = 30.0
+STABLE_AFTER_S: Final = 10.0
+"""A child that ran so long starts again without delay, however often it died before."""
+
 MAX_EARLY_DEATHS: Final = 4
 """A child that was never useful and died this often will not come up by being started again."""
 
