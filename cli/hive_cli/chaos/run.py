@@ -37,7 +37,7 @@ class Options:
 def settings(options: Options) -> Mapping[str, Mapping[str, Any]]:
     """The hive's. What it may forget is kept for the oracle, and no limit stands in the way of the traffic."""
     everything = 10 * options.messages + 10_000
-    unlimited = {name: 1_000_000 for name in ("sender_per_minute", "pair_per_minute", "inbox_soft", "inbox_hard")}
+    unlimited = dict.fromkeys(("sender_per_minute", "pair_per_minute", "inbox_soft", "inbox_hard"), 1_000_000)
     return {
         "broker": unlimited,
         "redis": {"appendfsync": options.appendfsync},
