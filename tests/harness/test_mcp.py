@@ -63,7 +63,8 @@ def test_the_sdks_client_finds_and_calls_the_tools(tmp_path: Path, mode: str) ->
     async def story(world: Outside, harness: Harness) -> None:
         async with client_of(harness, mode) as client:
             tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-            assert set(tools) == {"recv", "send", "whoami"}
+            threads = {"ask_operator", "ask", "answer", "remind", "open_threads", "cancel_thread"}
+            assert set(tools) == {"recv", "send", "whoami"} | threads
             assert tools["send"].input_schema["required"] == ["to", "body"]
             assert json.loads(text_of(await client.call_tool("whoami", {})))["name"] == AGENT
 

@@ -17,6 +17,8 @@ hyperhive, with `in_reply_to` set to the id of the message that you answer.
 - A body holds at most 4 KiB: write longer things to a file and send its path.
 - `recv` takes further messages into the turn you are in; messages that come later wake you by themselves, so do not \
 wait for them. `whoami` tells your name and how many wait.
+- Where you need a decision, use `ask_operator` or `ask`, then end your turn: the answer wakes you as a message from \
+system. Questions to you are answered with `answer`. `remind` wakes you later; `open_threads` lists what is open.
 - Do not thank, confirm or repeat: send only what the other needs.
 - Your working directory is yours and kept: notes that you need later belong there.
 """

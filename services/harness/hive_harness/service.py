@@ -25,6 +25,7 @@ from hive_harness.outgoing import Outgoing
 from hive_harness.runner import EngineRunner
 from hive_harness.session import SessionStore
 from hive_harness.status import StatusKeeper
+from hive_harness.threads import ThreadTools
 from hive_harness.tools import Toolbox
 from hive_harness.turn import CurrentTurn
 from hive_runtime.backoff import persist
@@ -61,6 +62,7 @@ class Harness:
         self._inbox = Inbox(bus, config.agent, self._lease, self._current)
         self._outgoing = Outgoing(bus, config.agent, wait_s=settings.send_wait_s)
         toolbox = Toolbox(config, current=self._current, inbox=self._inbox, outgoing=self._outgoing, status=self.status)
+        toolbox.add(*ThreadTools(self._current, self._outgoing).tools)
         self.endpoint = Endpoint(toolbox, self.status)
         self._files = AttachmentFiles(config.run_dir)
         self.runner: EngineRunner | None = None

@@ -8,7 +8,7 @@ from typing import Any, Final
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hive_contracts.errors import HiveError, Unavailable
+from hive_contracts.errors import HiveError, InboxFull, TooFast, Unavailable
 from hive_contracts.messages import MAX_BODY_BYTES, MessageRefused
 from hive_harness import prompt
 from hive_harness.config import HarnessConfig
@@ -46,9 +46,12 @@ class RecvArguments(Arguments):
 
 
 class SendArguments(Arguments):
-    to: str = Field(description="An agent's name, or 'operator'.")
+    to: str = Field(description="An agent's name, 'operator', or '*' for every other agent.")
     body: str = Field(description=f"The text, at most {MAX_BODY_BYTES} bytes.")
     in_reply_to: str | None = Field(default=None, description="The id of the message that this one answers.")
+    context_only: bool = Field(
+        default=False, description="Do not wake the recipient: it reads this with the next message that does."
+    )
 
 
 class WhoamiArguments(Arguments):
@@ -104,18 +107,22 @@ class Toolbox:
         )
         self.tools = {tool.name: tool for tool in tools}
 
+    def add(self, *tools: Tool) -> None:
+        """Further tools, by name."""
+        self.tools |= {tool.name: tool for tool in tools}
+
     async def call(self, name: str, arguments: dict[str, Any]) -> ToolAnswer:
         """Raises `KeyError` for a tool that is not there, and nothing else."""
         tool = self.tools[name]
         try:
             return await tool.call(tool.arguments.model_validate(arguments))
         except ValidationError as error:
-            return _refusal(_explain(error), OTHER_ARGUMENTS)
+            return refusal(_explain(error), OTHER_ARGUMENTS)
         except HiveError as error:
-            return _refusal(str(error), _advice(error))
+            return refusal(str(error), _advice(error))
         except Exception:
             log.exception("tool failed", tool=name)
-            return _refusal("the harness failed to do this; its log says why", STOP)
+            return refusal("the harness failed to do this; its log says why", STOP)
 
     async def _recv(self, arguments: RecvArguments) -> ToolAnswer:
         turn = self._current.turn
@@ -131,7 +138,9 @@ class Toolbox:
         to, body, reply = arguments.to, arguments.body, arguments.in_reply_to or None
         key = turn.reserve_key(to, body, reply)
         try:
-            answer = await self._outgoing.send(Letter(to, body, reply, cause=turn.received[-1].message.id), key)
+            answer = await self._outgoing.send(
+                Letter(to, body, reply, cause=turn.received[-1].message.id, context_only=arguments.context_only), key
+            )
         except HiveError:
             turn.give_back_key(to, body, reply)
             raise
@@ -142,7 +151,7 @@ class Toolbox:
             return ToolAnswer((text,))
         if isinstance(answer, MessageRefused):
             turn.give_back_key(to, body, reply)
-            return _refusal(answer.reason, OTHER_ARGUMENTS if answer.retry else STOP)
+            return refusal(answer.reason, _advice_on(answer))
         note = f"\n{answer.note}" if answer.note else ""
         return ToolAnswer((f"sent {answer.message_id} to {to}{note}",))
 
@@ -168,11 +177,19 @@ def wake_of(received: Received, *, waiting: int = 0) -> prompt.Wake:
         in_reply_to=message.in_reply_to,
         waiting=waiting,
         redelivered=received.redelivered,
+        broadcast=message.broadcast,
+        context_only=message.context_only,
     )
 
 
-def _refusal(reason: str, advice: str) -> ToolAnswer:
+def refusal(reason: str, advice: str) -> ToolAnswer:
     return ToolAnswer((f"{reason.rstrip('.')}. {advice}",), is_error=True)
+
+
+def _advice_on(refused: MessageRefused) -> str:
+    if refused.code in {TooFast.code, InboxFull.code}:
+        return SAME_LATER
+    return OTHER_ARGUMENTS if refused.retry else STOP
 
 
 def _advice(error: HiveError) -> str:

@@ -111,6 +111,13 @@ class Turn:
         """The send was not stored: the same send, tried again, gets the same key."""
         self._sends["\0".join((self.head.message.id, to, in_reply_to or "", body))] -= 1
 
+    def reserve_call_key(self, tool: str, arguments: str) -> str:
+        """The same for another tool's call, so that a run which repeats this one asks and reminds nothing twice."""
+        return self.reserve_key(f"tool {tool}", arguments, None)
+
+    def give_back_call_key(self, tool: str, arguments: str) -> None:
+        self.give_back_key(f"tool {tool}", arguments, None)
+
 
 class CurrentTurn:
     """Which turn runs now, for those who serve its engine."""
