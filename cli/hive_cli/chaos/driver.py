@@ -20,12 +20,14 @@ from hive_cli.client import HiveClient
 from hive_cli.errors import ApiProblem
 from hive_contracts.errors import HiveError, Unavailable
 from hive_contracts.names import OPERATOR
+from hive_runtime.backoff import Backoff
 from hive_runtime.records.messages import MessageReader
 
 MAX_UNREAD: Final = 10
 """So many messages may wait at one agent before the next is sent to it."""
 
 AGAIN_S: Final = 0.1
+LONGEST_PAUSE_S: Final = 1.0
 LOOK_S: Final = 0.5
 LATER: Final = frozenset({408, 409, 425, 429})
 """Refusals that pass by themselves."""
@@ -102,6 +104,7 @@ class Driver:
         """Until it is accepted, or refused for good."""
         body = {"to": root.recipient, "body": self._plan.body(root.number)}
         headers = {"Idempotency-Key": f"{self._key}-{root.number}"}
+        backoff = Backoff(first_s=AGAIN_S, limit_s=LONGEST_PAUSE_S)
         while True:
             self.ledger.attempts[root.number] += 1
             try:
@@ -110,7 +113,7 @@ class Driver:
                 if _is_final(error):
                     self.ledger.refused[root.number] = str(error)
                     return
-                await asyncio.sleep(AGAIN_S)
+                await backoff.wait()
                 continue
             if reply.status == 201:
                 self.ledger.accepted[root.number] = reply.data["id"]
