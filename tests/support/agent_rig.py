@@ -49,12 +49,18 @@ class Outside:
     refuse: Callable[[SendMessage], MessageRefused | None] = lambda send: None
     _numbers: Any = field(default_factory=itertools.count)
 
-    async def deliver(self, body: str, *, sender: str = "operator", key: str | None = None) -> str:
+    async def deliver(self, body: str, *, sender: str = "operator", key: str | None = None, **flags: bool) -> str:
         """Put a message into the inbox; its id."""
         key = key or f"k{next(self._numbers)}"
         identity = message_id(sender, key, self.agent)
         message = Message(
-            id=identity, sender=sender, recipient=self.agent, body=body, sent_at=datetime.now(UTC), trace_id=identity
+            id=identity,
+            sender=sender,
+            recipient=self.agent,
+            body=body,
+            sent_at=datetime.now(UTC),
+            trace_id=identity,
+            **flags,
         )
         envelope = Envelope.of(MessageDelivered(message=message), source="broker", id=f"{identity}:delivered")
         await self.bus.deliver([Delivery(self.agent, identity, envelope)])

@@ -92,9 +92,9 @@ class EngineProcess:
             group.create_task(self._pump_output())
             group.create_task(self._pump_stderr())
 
-    async def say(self, text: str) -> None:
-        """Begin a turn with `text`. An engine that is gone is noticed by its end of output."""
-        content = [{"type": "text", "text": text}]
+    async def say(self, texts: Sequence[str]) -> None:
+        """Begin a turn with `texts`, one block each. An engine that is gone is noticed by its end of output."""
+        content = [{"type": "text", "text": text} for text in texts]
         line = json.dumps({"type": "user", "message": {"role": "user", "content": content}})
         with contextlib.suppress(OSError):
             stdin = _pipe(self._process.stdin)

@@ -30,13 +30,27 @@ class Inbox:
         stream = streams.inbox(agent)
         self._consumer = Consumer(bus, stream, streams.GROUP_HARNESS, agent, count=1, may_create=False)
         self._one_reader = asyncio.Lock()
+        self._context: list[Received] = []
 
     async def claim(self, *, wait_s: float) -> Received | None:
-        """The next message, own unacknowledged ones first; None after about `wait_s` seconds."""
-        async with self._one_reader:
-            entries = await self._consumer.read(count=1, block_ms=_milliseconds(wait_s))
-            received = await self._messages(entries)
-        return received[0] if received else None
+        """The next message that wakes, own unacknowledged ones first; None after about `wait_s` seconds.
+
+        Those that do not wake are kept on the way, for `take_context`.
+        """
+        deadline = asyncio.get_running_loop().time() + wait_s
+        while (left_s := deadline - asyncio.get_running_loop().time()) > 0 or wait_s == 0:
+            async with self._one_reader:
+                entries = await self._consumer.read(count=1, block_ms=_milliseconds(left_s))
+                received = await self._messages(entries)
+            if not entries or (received and not received[0].message.context_only):
+                return received[0] if received else None
+            self._context += received
+        return None
+
+    def take_context(self) -> list[Received]:
+        """What came before the claimed message without waking anyone; the turn takes it up too."""
+        context, self._context = self._context, []
+        return context
 
     async def drain(self, turn: Turn, *, wait_s: float, most: int) -> list[Received]:
         """Take further messages up into `turn`: those that are there, else the first to come within `wait_s`.
@@ -60,6 +74,7 @@ class Inbox:
 
     def put_back(self) -> None:
         """What was claimed and not acknowledged is claimed again, oldest first, marked redelivered."""
+        self._context.clear()
         self._consumer.rewind()
 
     async def aclose(self) -> None:
@@ -106,4 +121,4 @@ def _decode(entry: Entry) -> Received:
 
 
 def _milliseconds(seconds: float) -> int:
-    return min(BLOCK_MS, round(seconds * 1000))
+    return min(BLOCK_MS, max(0, round(seconds * 1000)))

@@ -27,6 +27,9 @@ LONGEST_READ_S: Final = 25.0
 _WAITING: Final = {TurnOutcome.AUTH: TurnState.NEEDS_LOGIN, TurnOutcome.RATE_LIMITED: TurnState.RATE_LIMITED}
 """What the agent is while it waits to try a failed turn again; idle after any other failure."""
 
+_PATIENCE: Final = {TurnOutcome.RATE_LIMITED: 10, TurnOutcome.AUTH: 10, TurnOutcome.OVERLOADED: 4}
+"""By how much the first wait is longer where trying again soon cannot help."""
+
 log = structlog.get_logger()
 
 
@@ -52,7 +55,10 @@ class TurnLoop:
         self._status = status
         self._journal = journal
         settings = config.settings
-        self._backoff = Backoff(first_s=settings.retry_first_s, limit_s=settings.retry_limit_s)
+        self._backoffs = {
+            outcome: Backoff(first_s=settings.retry_first_s * _PATIENCE.get(outcome, 1), limit_s=settings.retry_limit_s)
+            for outcome in TurnOutcome
+        }
         self._idle_since = 0.0
 
     async def run(self) -> None:
@@ -83,10 +89,13 @@ class TurnLoop:
 
     async def _take(self, received: Received) -> None:
         started = datetime.now(UTC)
-        waiting = max(0, await self._status.count_unread() - 1)
-        text = prompt.build(wake_of(received, waiting=waiting))
-        turn = self._begin(received, text)
-        ending = await self._runner.run(turn, text)
+        context = self._inbox.take_context()
+        waiting = max(0, await self._status.count_unread() - 1 - len(context))
+        texts = [prompt.build(wake_of(item)) for item in context]
+        texts.append(prompt.build(wake_of(received, waiting=waiting)))
+        turn = self._begin(received, "\n\n".join(texts))
+        turn.join(context)
+        ending = await self._runner.run(turn, texts)
         event = turn.end(ending)
         last = LastTurn(
             turn_id=turn.id, started=started, ended=datetime.now(UTC), outcome=ending.outcome, messages=turn.messages
@@ -117,7 +126,8 @@ class TurnLoop:
         return turn
 
     async def _finish(self, turn: Turn, ending: Ending, ended: EndedTurn) -> None:
-        self._backoff.reset()
+        for backoff in self._backoffs.values():
+            backoff.reset()
         self._status.update(
             session_id=ending.session_id, context_tokens=ending.usage.context or self._status.state.context_tokens
         )
@@ -131,7 +141,7 @@ class TurnLoop:
 
     async def _try_later(self, ending: Ending) -> None:
         self._inbox.put_back()
-        wait_s = self._backoff.next_s()
+        wait_s = self._backoffs[ending.outcome].next_s()
         reason = f"{ending.outcome}: {ending.reason}" if ending.reason else str(ending.outcome)
         self._status.rest(_WAITING.get(ending.outcome, TurnState.IDLE), f"trying again in {wait_s:.0f} s; {reason}")
         await asyncio.sleep(wait_s)

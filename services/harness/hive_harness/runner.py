@@ -1,7 +1,7 @@
 """Runs turns on an engine: keeps it warm, feeds it prompts, publishes what it says, and tells how a turn ended."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -67,11 +67,14 @@ class EngineRunner:
         """The warm engine's."""
         return self._warm.process.pid if self._warm else None
 
-    async def run(self, turn: Turn, text: str) -> Ending:
-        """Run `turn` with the prompt `text`. An engine whose turn did not end well is closed."""
+    async def run(self, turn: Turn, texts: Sequence[str]) -> Ending:
+        """Run `turn` with a prompt of `texts`, the message that began it last.
+
+        An engine whose turn did not end well is closed.
+        """
         try:
             async with asyncio.timeout(self._limit_s) as limit:
-                ending = await self._converse(turn, text)
+                ending = await self._converse(turn, texts)
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -94,16 +97,16 @@ class EngineRunner:
         if self._warm is warm:
             self._warm = None
 
-    async def _converse(self, turn: Turn, text: str) -> Ending:
+    async def _converse(self, turn: Turn, texts: Sequence[str]) -> Ending:
         warm = await self._ready(turn)
-        await warm.process.say(text)
+        await warm.process.say(texts)
         result = await self._until_result(turn, warm)
         if result and warm.resumed and not warm.greeted and result.get("is_error") is True:
-            return await self._start_over(turn, text, "the session is gone")
+            return await self._start_over(turn, texts, "the session is gone")
         if result is None and warm.resumed and not warm.greeted:
             self._silent_ends += 1
             if self._silent_ends >= RESUMES:
-                return await self._start_over(turn, text, f"the engine ended {RESUMES} times on it")
+                return await self._start_over(turn, texts, f"the engine ended {RESUMES} times on it")
         if result is None:
             reason = await warm.process.exit_reason()
             return Ending(TurnOutcome.ENGINE_CRASHED, f"the engine ended in the middle of the turn: {reason}")
@@ -116,13 +119,13 @@ class EngineRunner:
             self._session.keep(ending.session_id)
         return ending
 
-    async def _start_over(self, turn: Turn, text: str, reason: str) -> Ending:
+    async def _start_over(self, turn: Turn, texts: Sequence[str], reason: str) -> Ending:
         turn.emit(TurnNote, text=f"session {self._session.id} cannot be resumed ({reason}); a new one begins")
         log.warning("session cannot be resumed", session=self._session.id, reason=reason)
         self._silent_ends = 0
         self._session.forget()
         await self.close()
-        return await self._converse(turn, text)
+        return await self._converse(turn, texts)
 
     async def _ready(self, turn: Turn) -> _Warm:
         """The warm engine, or a new one."""

@@ -66,13 +66,14 @@ def _turn(performer: Performer, speech: Speech, text: str) -> None:
 
 
 def _text_of(line: str) -> str | None:
-    """The prompt in a line of input; None for a line that is none."""
+    """The prompt in a line of input, without the context that may precede it; None for a line that is none."""
     try:
         content = json.loads(line)["message"]["content"]
     except (ValueError, KeyError, TypeError):
         return None
     blocks = content if isinstance(content, list) else [{"type": "text", "text": content}]
-    return "\n".join(block["text"] for block in blocks if block.get("type") == "text")
+    texts = [block["text"] for block in blocks if block.get("type") == "text"]
+    return texts[-1] if texts else None
 
 
 def _count_turn(session: Path) -> int:

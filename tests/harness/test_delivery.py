@@ -1,0 +1,105 @@
+"""What a message may ask of its delivery, and messages that the broker took away again."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from tests.support.agent_rig import AGENT, Outside, config_for, of_type, outside, running
+
+from hive_contracts import streams
+from hive_contracts.messages import MessageRefused
+from hive_contracts.turns import TurnEnded, TurnJoined, TurnStarted, TurnToolResult
+from hive_runtime.bus import Ack, Batch, Bus
+from hive_runtime.memory_bus import MemoryBus
+
+Scenario = Callable[[Outside, Bus], Awaitable[None]]
+
+
+def _beside_a_harness(tmp_path: Path, scenario: Scenario, **settings: float) -> None:
+    async def run() -> None:
+        bus = MemoryBus()
+        async with outside(bus) as world, running(config_for(tmp_path, **settings), bus):
+            await scenario(world, bus)
+
+    asyncio.run(run())
+
+
+def test_a_message_that_does_not_wake_is_taken_up_with_the_next_that_does(tmp_path: Path) -> None:
+    async def scenario(world: Outside, bus: Bus) -> None:
+        quiet = [await world.deliver(f"!say never {number}", context_only=True) for number in range(2)]
+        waking = await world.deliver("hello")
+        ended = await world.turn_end()
+        assert ended["outcome"] == "ok"
+        assert ended["messages"] == [waking, *quiet]
+        (started,) = world.events(TurnStarted)
+        assert started.messages == (waking,)
+        assert started.prompt.index("never 0") < started.prompt.index("never 1") < started.prompt.index("hello")
+        assert started.prompt.count("did not wake you") == 2
+        assert [joined.messages for joined in world.events(TurnJoined)] == [tuple(quiet)]
+        await world.at_rest()
+        assert await bus.depth(streams.inbox(AGENT)) == 0
+        assert [send.body for send in world.sent] == ["echo: hello"]
+
+    _beside_a_harness(tmp_path, scenario)
+
+
+def test_what_did_not_wake_stays_with_a_turn_that_is_tried_again(tmp_path: Path) -> None:
+    async def scenario(world: Outside, bus: Bus) -> None:
+        quiet = await world.deliver("by the way", context_only=True)
+        waking = await world.deliver("!fail overloaded")
+        for _ in range(2):
+            assert (await world.turn_end())["messages"] == [waking, quiet]
+
+    _beside_a_harness(tmp_path, scenario)
+
+
+def test_a_broadcast_is_marked_in_the_prompt(tmp_path: Path) -> None:
+    async def scenario(world: Outside, bus: Bus) -> None:
+        await world.deliver("news", sender="ada", broadcast=True)
+        await world.turn_end()
+        (started,) = world.events(TurnStarted)
+        assert "This message went to every agent; it may need no answer." in started.prompt
+
+    _beside_a_harness(tmp_path, scenario)
+
+
+def test_an_agent_sends_to_everyone_and_without_waking(tmp_path: Path) -> None:
+    async def scenario(world: Outside, bus: Bus) -> None:
+        await world.deliver('!send * to all\n!call send {"to": "bob", "body": "fyi", "context_only": true}')
+        await world.turn_end()
+        assert [(send.to, send.context_only) for send in world.sent] == [("*", False), ("bob", True)]
+
+    _beside_a_harness(tmp_path, scenario)
+
+
+def test_a_message_that_was_given_up_is_not_run_again(tmp_path: Path) -> None:
+    """The broker takes it out of the inbox between two tries."""
+
+    async def scenario(world: Outside, bus: Bus) -> None:
+        bad = await world.deliver("!fail error")
+        await world.turn_end()
+        entry = await bus.last_id(streams.inbox(AGENT))
+        await bus.write(Batch(acks=[Ack(streams.inbox(AGENT), streams.GROUP_HARNESS, [entry], delete=True)]))
+        await world.deliver("next")
+        await world.until(lambda event: event.type == TurnEnded.TYPE and event.data["outcome"] == "ok")
+        assert [started.messages[0] for started in world.events(TurnStarted)].count(bad) == 1
+
+    _beside_a_harness(tmp_path, scenario, retry_first_s=0.5, retry_limit_s=0.5)
+
+
+def test_a_refusal_says_whether_to_try_later_or_to_stop(tmp_path: Path) -> None:
+    async def scenario(world: Outside, bus: Bus) -> None:
+        said = {}
+        for code, retry in (("too_fast", True), ("inbox_full", True), ("loop_guard", False), ("refused", True)):
+            world.refuse = lambda send, code=code, retry=retry: MessageRefused(  # type: ignore[misc]
+                sender=AGENT, to=send.to, code=code, reason="no", retry=retry
+            )
+            await world.deliver("!send bob hi")
+            await world.until(of_type(TurnToolResult.TYPE))
+            said[code] = world.events(TurnToolResult)[-1].text
+            await world.turn_end()
+        assert said["too_fast"] == said["inbox_full"] == "no. Try the same call again later."
+        assert said["loop_guard"] == "no. Trying again will not help."
+        assert said["refused"] == "no. Try again with other arguments."
+
+    _beside_a_harness(tmp_path, scenario)
