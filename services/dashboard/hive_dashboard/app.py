@@ -9,10 +9,11 @@ from starlette.types import ASGIApp, Scope
 
 from hive_contracts.agents import AgentState
 from hive_dashboard import answers
-from hive_dashboard.api import agents, health, messages, retention, sign_in_links, status
+from hive_dashboard.api import agents, health, messages, questions, retention, sign_in_links, status
 from hive_dashboard.pages import agent as agent_page
 from hive_dashboard.pages import home, sign_in, stream
 from hive_dashboard.pages import messages as message_pages
+from hive_dashboard.pages import questions as question_pages
 from hive_dashboard.parts import Parts, PartsOf, api_client
 from hive_dashboard.render import STATIC
 from hive_dashboard.security import Guard
@@ -40,7 +41,14 @@ def create_app(parts: Parts) -> ASGIApp:
     app.include_router(health.router)
     app.include_router(_api())
     app.include_router(_named_elsewhere())
-    for router in (home.router, agent_page.router, message_pages.router, sign_in.router, stream.router):
+    for router in (
+        home.router,
+        agent_page.router,
+        message_pages.router,
+        question_pages.router,
+        sign_in.router,
+        stream.router,
+    ):
         app.include_router(router, include_in_schema=False)
     app.mount("/static", VersionedFiles(directory=STATIC, check_dir=False))
     return Guard(app, hosts=(parts.config.host, *parts.config.allowed_hosts))
@@ -48,7 +56,7 @@ def create_app(parts: Parts) -> ASGIApp:
 
 def _api() -> APIRouter:
     router = APIRouter(prefix=PREFIX, dependencies=[Depends(api_client)])
-    for noun in (status, agents, messages, retention, sign_in_links):
+    for noun in (status, agents, messages, questions, retention, sign_in_links):
         router.include_router(noun.router)
     return router
 

@@ -19,6 +19,7 @@ from hive_contracts.errors import TimedOut, error_from_code
 from hive_contracts.ids import message_id, new_id
 from hive_contracts.messages import MessageAccepted, MessageRefused, MessageState, SendMessage, check_body
 from hive_contracts.names import OPERATOR
+from hive_contracts.questions import AnswerQuestion, CancelQuestion, ThreadRefused, check_answer
 from hive_runtime.bus import Ack, Batch, Bus, Entry
 
 SOURCE: Final = "dashboard"
@@ -84,6 +85,30 @@ class Commands:
                 note = "the broker has not confirmed it yet; it is stored and will be delivered"
                 return Sent(message_id(OPERATOR, key, to), to, QUEUED, note)
         return _sent(envelope, to)
+
+    async def answer_question(self, question_id: str, answer: str) -> None:
+        """Answer as the operator. Raises what the broker refuses with, `TimedOut`, and `Unavailable`."""
+        await self._request(AnswerQuestion(id=question_id, answer=check_answer(answer)))
+
+    async def cancel_question(self, question_id: str) -> None:
+        """Take the question back as the operator. Raises as `answer_question` does."""
+        await self._request(CancelQuestion(id=question_id))
+
+    async def _request(self, payload: Payload) -> None:
+        key = new_id()
+        async with self._answers.expect(key) as answer:
+            await self._bus.append(streams.outbox(OPERATOR), Envelope.of(payload, source=OPERATOR, id=key))
+            try:
+                async with asyncio.timeout(self._answer_s):
+                    envelope = await answer
+            except TimeoutError:
+                raise TimedOut(
+                    f"the broker has not confirmed it within {self._answer_s:g} s; it is stored and will be done: "
+                    "look at `hive questions` in a moment"
+                ) from None
+        if envelope.type == ThreadRefused.TYPE:
+            refused = envelope.payload(ThreadRefused)
+            raise error_from_code(refused.code, refused.reason)
 
     async def command(self, payload: Payload) -> dict[str, Any]:
         """Ask the supervisor and wait until it is done; what it found out. Raises what it fails with, `TimedOut`, and

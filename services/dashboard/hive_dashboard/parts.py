@@ -19,6 +19,7 @@ from hive_dashboard.views import Flash
 from hive_runtime.bus import Bus
 from hive_runtime.records.events import EventReader
 from hive_runtime.records.messages import MessageReader
+from hive_runtime.records.threads import ThreadReader
 
 
 @dataclass(slots=True)
@@ -48,6 +49,7 @@ class Parts:
     commands: Commands
     inbox: OperatorInbox
     messages: MessageReader
+    threads: ThreadReader
     renderer: Renderer
     flashes: Flashes = field(default_factory=Flashes)
 

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from hive_contracts.messages import MessageView
+from hive_contracts.questions import QuestionView
 from hive_dashboard.registry import AgentView
 from hive_dashboard.text import clean, one_line
 from hive_dashboard.turns import Ending, Row, Turn
@@ -38,6 +39,7 @@ class Renderer:
         self.environment.globals["static"] = self._static_address
         self.environment.filters |= {
             "age": self._age,
+            "left": self._left,
             "badge": badge_of,
             "duration": duration,
             "hue": hue,
@@ -89,6 +91,14 @@ class Renderer:
         """An agent's inbox."""
         return self._macro("messages", "mail", messages)
 
+    def question(self, question: QuestionView) -> str:
+        """An open question to the operator, with its form."""
+        return self._macro("questions", "question", question)
+
+    def closed_question(self, question: QuestionView) -> str:
+        """What became of it, for its place in the list."""
+        return self._macro("questions", "account", question)
+
     def banners(self, warnings: tuple[str, ...]) -> str:
         return self._macro("shell", "banners", warnings)
 
@@ -122,6 +132,16 @@ class Renderer:
         words = relative((self._clock() - time).total_seconds())
         return Markup('<time datetime="{}" title="{}" data-age>{}</time>').format(
             time.isoformat(timespec="milliseconds"), exact, words
+        )
+
+    def _left(self, time: datetime | None) -> Markup | str:
+        """A `<time>` that says how long until then."""
+        if time is None:
+            return ""
+        time = _aware(time)
+        words = relative((time - self._clock()).total_seconds())
+        return Markup('<time datetime="{}" title="{}" data-left>{}</time>').format(
+            time.isoformat(timespec="milliseconds"), f"{time:%Y-%m-%d %H:%M:%S} UTC", words
         )
 
 

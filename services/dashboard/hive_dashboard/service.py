@@ -33,6 +33,7 @@ from hive_runtime.beat import beat
 from hive_runtime.bus import Bus, Entry, ensure_principal
 from hive_runtime.consumer import Consumer, consume
 from hive_runtime.records.messages import MessageReader
+from hive_runtime.records.threads import ThreadReader
 from hive_runtime.redis_bus import RedisBus
 from hive_runtime.redis_url import RedisAddress
 
@@ -141,6 +142,7 @@ def build(config: DashboardSettings, data_dir: Path, bus: Bus, *, clock: Callabl
     api_token = read_api_token(data_dir / "secrets" / "api-token")
     store = SessionStore(data_dir / "dashboard.sqlite", session_s=session_s, clock=lambda: clock().timestamp())
     messages = MessageReader(data_dir / "broker.sqlite")
+    threads = ThreadReader(data_dir / "broker.sqlite")
     hub, renderer = Hub(), Renderer(clock=clock)
     return Parts(
         config=config,
@@ -150,13 +152,19 @@ def build(config: DashboardSettings, data_dir: Path, bus: Bus, *, clock: Callabl
         auth=Auth(store, api_token=api_token, port=config.port, session_s=session_s),
         attempts=Attempts(lambda: clock().timestamp()),
         snapshots=Snapshots(
-            bus, messages, watcher=Updates(hub, renderer), clock=clock, standing=_standing_warnings(config)
+            bus,
+            messages,
+            threads=threads,
+            watcher=Updates(hub, renderer),
+            clock=clock,
+            standing=_standing_warnings(config),
         ),
         hub=hub,
         live=Live(hub, renderer),
         commands=Commands(bus, Answers(), answer_s=config.answer_timeout_s, command_s=config.command_timeout_s),
         inbox=OperatorInbox(bus, messages),
         messages=messages,
+        threads=threads,
         renderer=renderer,
     )
 

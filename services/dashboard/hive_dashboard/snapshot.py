@@ -5,7 +5,7 @@ say that something changed, at most once in `PAUSE_S`, and every `IDLE_S` second
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -18,10 +18,12 @@ from hive_contracts.agents import AgentState, HiveInfo, TurnState
 from hive_contracts.errors import HiveError
 from hive_contracts.messages import MessageView
 from hive_contracts.names import MANAGER, OPERATOR
+from hive_contracts.questions import QuestionView
 from hive_dashboard.registry import AgentView, ServiceView, read_agents, read_info, read_services, read_state
 from hive_runtime.bus import Bus
 from hive_runtime.errors import BusFull
 from hive_runtime.records.messages import MessageReader
+from hive_runtime.records.threads import ThreadReader
 
 PAUSE_S: Final = 0.2
 IDLE_S: Final = 3.0
@@ -42,6 +44,7 @@ class RedisStatus(StrEnum):
 class Snapshot:
     """One moment of the hive. `flow` and `inbox` are newest first; `inbox` is the operator's, every unread one in it
     up to a limit. `inboxes` are those of the agents that somebody looks at.
+    `questions` wait for the operator, oldest first; `closed` did just before.
     `standing` are warnings that hold as long as the process."""
 
     redis: RedisStatus = RedisStatus.AWAY
@@ -53,6 +56,8 @@ class Snapshot:
     inbox: tuple[MessageView, ...] = ()
     inboxes: dict[str, tuple[MessageView, ...]] = field(default_factory=dict)
     unread: dict[str, int] = field(default_factory=dict)
+    questions: tuple[QuestionView, ...] = ()
+    closed: tuple[QuestionView, ...] = ()
     standing: tuple[str, ...] = ()
 
     def agent(self, name: str) -> AgentView | None:
@@ -105,12 +110,14 @@ class Snapshots:
         bus: Bus,
         messages: MessageReader,
         *,
+        threads: ThreadReader,
         watcher: Watcher,
         clock: Callable[[], datetime],
         standing: tuple[str, ...] = (),
     ) -> None:
         self._bus = bus
         self._messages = messages
+        self._threads = threads
         self._watcher = watcher
         self._clock = clock
         self._states: dict[str, AgentState] = {}
@@ -189,6 +196,7 @@ class Snapshots:
         unread = self._messages.unread()
         undone = self._messages.inbox(OPERATOR, limit=INBOX_LENGTH, undone=True)
         newest = self._messages.inbox(OPERATOR, limit=INBOX_LENGTH)
+        questions = self._threads.open_to(OPERATOR)
         inbox = {message.id: message for message in (*newest, *undone)}
         return replace(
             snapshot,
@@ -197,7 +205,15 @@ class Snapshots:
             inbox=tuple(sorted(inbox.values(), key=lambda message: message.sent_at, reverse=True)),
             inboxes={name: tuple(self._messages.inbox(name, limit=AGENT_INBOX_LENGTH)) for name in watched},
             unread=unread,
+            questions=tuple(questions),
+            closed=tuple(self._closed(snapshot.questions, questions)),
         )
+
+    def _closed(self, before: Sequence[QuestionView], after: Sequence[QuestionView]) -> Iterator[QuestionView]:
+        still_open = {view.id for view in after}
+        for view in before:
+            if view.id not in still_open and (found := self._threads.get(view.id)):
+                yield found
 
 
 def _order(name: str) -> tuple[bool, str]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from hive_contracts.messages import MessageState, MessageView
+from hive_contracts.questions import QuestionView
 from hive_dashboard.hub import Hub
 from hive_dashboard.live import agent_topic
 from hive_dashboard.registry import AgentView
@@ -37,6 +38,7 @@ class Updates:
         self._agents(before, after)
         self._flow(before.flow, after.flow)
         self._inbox(before.inbox, after.inbox)
+        self._questions(before.questions, after)
         for name, messages in after.inboxes.items():
             if before.inboxes.get(name) != messages:
                 self._hub.publish(agent_topic(name), "mail", self._render.mail(messages))
@@ -89,3 +91,18 @@ class Updates:
 
     def _publish_read(self, message: MessageView) -> None:
         self._hub.publish(HOME, f"read-{message.id}", lambda: self._render.letter_status(message))
+
+    def _questions(self, before: tuple[QuestionView, ...], after: Snapshot) -> None:
+        """A new one joins the end of the list; in the place of one that is closed stands what became of it."""
+        known = {view.id for view in before}
+        for view in after.questions:
+            if view.id not in known:
+                self._publish_question(view)
+        for view in after.closed:
+            self._publish_closed(view)
+
+    def _publish_question(self, question: QuestionView) -> None:
+        self._hub.publish(HOME, "question", lambda: self._render.question(question))
+
+    def _publish_closed(self, question: QuestionView) -> None:
+        self._hub.publish(HOME, f"closed-{question.id}", lambda: self._render.closed_question(question))

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from hive_contracts.agents import AgentState, ContainerStatus, Desired, TurnState
 from hive_contracts.messages import MessageView
+from hive_contracts.questions import QuestionView
 from hive_dashboard.registry import AgentView
 from hive_dashboard.turns import Turn
 
@@ -77,6 +78,7 @@ class HomePage:
     flow: tuple[MessageView, ...]
     letters: tuple[tuple[MessageView, ComposeForm], ...]
     compose: ComposeForm
+    questions: tuple[QuestionView, ...] = ()
     spawn_error: str = ""
     spawn_name: str = ""
 
@@ -115,6 +117,18 @@ class MessagePage:
     message: MessageView
     conversation: list[MessageView]
     compose: ComposeForm | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionsPage:
+    """`waiting` are open and the operator's to answer; `history` are all, newest first."""
+
+    TEMPLATE: ClassVar[str] = "questions.html"
+
+    shell: Shell
+    waiting: tuple[QuestionView, ...]
+    history: list[QuestionView]
+    older: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ def render_home(
         make_shell(parts, session, "Hive", path="/", stream="page=home"),
         agents=now.agents,
         flow=now.flow,
+        questions=now.questions,
         letters=tuple((message, reply_form(message, nonce=new_id())) for message in now.inbox),
         compose=compose or ComposeForm(to=names[0] if names else "", recipients=names, nonce=new_id()),
         spawn_name=spawn_name,

@@ -16,6 +16,10 @@
       const text = words((now - Date.parse(time.dateTime)) / 1000);
       if (time.textContent !== text) time.textContent = text;
     }
+    for (const time of document.querySelectorAll("time[data-left]")) {
+      const text = words(Math.max(0, (Date.parse(time.dateTime) - now) / 1000));
+      if (time.textContent !== text) time.textContent = text;
+    }
   };
   setInterval(tick, 1000);
   document.addEventListener("visibilitychange", tick);
