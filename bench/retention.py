@@ -17,6 +17,7 @@ import asyncio
 import multiprocessing
 import os
 import random
+import shutil
 import sqlite3
 import statistics
 import tempfile
@@ -90,6 +91,7 @@ async def _fill_stream(address: RedisAddress) -> None:
         for number in range(first, first + 10_000):
             pipeline.execute_command("XADD", live, f"{number}-0", "data", ROW_TEXT)
         await pipeline.execute()
+    os.sync()  # writing the append-only file to the disk is not the trim's
     await redis.xgroup_create(live, "recorder", id=f"{PENDING - 1}-0")
     await redis.xreadgroup("recorder", "c", {live: ">"}, count=1)
     await redis.xgroup_setid(live, "recorder", id=f"{ENTRIES}-0")
@@ -99,14 +101,14 @@ async def _fill_stream(address: RedisAddress) -> None:
 async def _trim_watched(address: RedisAddress, rule: TrimRule | None) -> tuple[float, list[float], int, bool]:
     live = streams.live("ada")
     stop, ready = multiprocessing.Event(), multiprocessing.Event()
-    waits: multiprocessing.Queue[list[float]] = multiprocessing.Queue()
+    waits: multiprocessing.Queue[list[tuple[float, float]]] = multiprocessing.Queue()
     probe = multiprocessing.Process(target=_probe, args=(address, ready, stop, waits), daemon=True)
     probe.start()
     await asyncio.to_thread(ready.wait, 20)
     redis: Any = connect(address, timeout_s=60)
     trimmer = StreamTrimmer(address)
-    await asyncio.sleep(ALONE_S)
-    started = time.perf_counter()
+    await asyncio.sleep(ALONE_S)  # until the probe has settled
+    begun, started = time.monotonic(), time.perf_counter()
     if rule:
         while await trimmer.trim_some(live, rule):
             pass
@@ -114,7 +116,7 @@ async def _trim_watched(address: RedisAddress, rule: TrimRule | None) -> tuple[f
         await redis.execute_command("XTRIM", live, "MAXLEN", "=", KEEP)
     total = time.perf_counter() - started
     stop.set()
-    found = await asyncio.to_thread(waits.get)
+    found = [wait for at, wait in await asyncio.to_thread(waits.get) if at + wait >= begun]
     probe.join()
     left, pending = await redis.xlen(live), await redis.xrange(live, f"{PENDING}-0", f"{PENDING}-0")
     await trimmer.aclose()
@@ -122,16 +124,18 @@ async def _trim_watched(address: RedisAddress, rule: TrimRule | None) -> tuple[f
     return total, found, left, bool(pending)
 
 
-def _probe(address: RedisAddress, ready: Event, stop: Event, waits: "multiprocessing.Queue[list[float]]") -> None:
+def _probe(
+    address: RedisAddress, ready: Event, stop: Event, waits: "multiprocessing.Queue[list[tuple[float, float]]]"
+) -> None:
     async def run() -> None:
         redis: Any = connect(address)
         found = []
         await redis.ping()
         ready.set()
         while not stop.is_set():
-            started = time.perf_counter()
+            started = time.monotonic()
             await redis.ping()
-            found.append(time.perf_counter() - started)
+            found.append((started, time.monotonic() - started))
             await asyncio.sleep(PROBE_S)
         waits.put(found)
         await redis.aclose()
@@ -151,9 +155,11 @@ class Phases:
 
 
 def store_part(directory: Path) -> None:
-    path = directory / "one.sqlite"
+    path, template = directory / "one.sqlite", directory / "large.sqlite"
+    _fill_store(template, ROWS)
     for name, sweep in (("in steps", _in_steps), ("one DELETE, for comparison", _at_once)):
-        _fill_store(path, ROWS)
+        shutil.copyfile(template, path)
+        os.sync()
         before = path.stat().st_size
         result, seconds, waits, back = _watched(path, sweep)
         print(
@@ -163,6 +169,7 @@ def store_part(directory: Path) -> None:
         )
         for file in directory.glob("one.sqlite*"):
             file.unlink()
+    template.unlink()
 
 
 def stores_part(directory: Path, number: int) -> None:

@@ -19,7 +19,7 @@ from hive_runtime.errors import StoreUnavailable
 BUSY_TIMEOUT_S: Final = 2.0
 """How long a step waits for the store's writer."""
 
-HOLD_S: Final = 0.0015
+HOLD_S: Final = 0.002
 """How long a step is to hold the write lock; the number of rows a step takes is fitted to it."""
 
 SHORT_HOLD_S, SHORT_PAUSE_S, LONG_PAUSE_S = 0.003, 0.0035, 0.009
@@ -68,7 +68,10 @@ Step = Callable[[int], tuple[int, float]]
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How steps follow each other. `pause` may raise, to end the sweep between two of them."""
+    """How steps follow each other. `pause` may raise, to end the sweep between two of them.
+
+    What the caller of `steps` does between two of them, without the lock, counts as pause.
+    """
 
     pause: Callable[[float], object] = time.sleep
     clock: Callable[[], float] = time.perf_counter
@@ -78,11 +81,13 @@ class Pace:
         size = min(FIRST, limit)
         while True:
             number, held_s = work(size)
+            released = self.clock()
             if not number:
                 return
             yield number
             size = _fitted(size, held_s, limit)
-            self.pause(SHORT_PAUSE_S if held_s < SHORT_HOLD_S else LONG_PAUSE_S)
+            free_s = SHORT_PAUSE_S if held_s < SHORT_HOLD_S else LONG_PAUSE_S
+            self.pause(max(0.0, free_s - (self.clock() - released)))
 
 
 def _fitted(size: int, held_s: float, limit: int) -> int:
