@@ -21,6 +21,8 @@ COLOURS: Final = {
     "acked": "green",
     "thinking": "cyan",
     "in_turn": "cyan",
+    "answered": "green",
+    "open": "yellow",
     "away": "red",
     "full": "red",
     "crashed": "red",
