@@ -22,6 +22,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "send": ("messages", "Send a message to an agent."),
     "inbox": ("messages", "Show an inbox, newest first."),
     "trace": ("messages", "Show a message's life and its conversation."),
+    "dead-letters": ("dead_letters", "List the messages that were given up."),
+    "redrive": ("dead_letters", "Put a dead letter back into its recipient's inbox."),
     "questions": ("questions", "Show the questions that wait for your answer."),
     "answer": ("questions", "Answer a question."),
     "cancel-question": ("questions", "Take a question back."),

@@ -27,6 +27,8 @@ COLOURS: Final = {
     "full": "red",
     "crashed": "red",
     "failed": "red",
+    "dead": "red",
+    "expired": "red",
     "needs_login": "yellow",
     "rate_limited": "yellow",
     "warning": "yellow",

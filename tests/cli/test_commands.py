@@ -253,3 +253,26 @@ def test_the_demo_refuses_a_model(hive: Hive, capsys: Capture) -> None:
 
 def test_down_without_a_hive_is_exit_6(hive: Hive) -> None:
     assert hive("down") == 6
+
+
+def test_dead_letters_are_listed_with_their_reasons(api: FakeApi, hive: Hive, capsys: Capture) -> None:
+    letter = {"message": MESSAGE | {"state": "dead"}, "reason": "5 tries failed"}
+    api.answers["GET", "/api/v1/dead-letters"] = (200, {"dead_letters": [letter]})
+    assert hive("dead-letters") == 0
+    out = capsys.readouterr().out
+    for text in ("m-1", "dead", "5 tries failed", "ada"):
+        assert text in out
+    assert hive("dead-letters", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["dead_letters"] == [letter]
+    api.answers["GET", "/api/v1/dead-letters"] = (200, {"dead_letters": []})
+    assert hive("dead-letters") == 0
+    assert "There are no dead letters." in capsys.readouterr().out
+
+
+def test_a_redrive_is_confirmed_or_refused(api: FakeApi, hive: Hive, capsys: Capture) -> None:
+    api.answers["POST", "/api/v1/dead-letters/m-1/redrive"] = (200, {"id": "m-1", "state": "delivered"})
+    assert hive("redrive", "m-1") == 0
+    assert "m-1 is delivered again" in capsys.readouterr().out
+    api.problem("POST", "/api/v1/dead-letters/m-1/redrive", 409, "m-1 is no dead letter")
+    assert hive("redrive", "m-1") == 4
+    assert capsys.readouterr().err == "hive: m-1 is no dead letter\n"

@@ -9,8 +9,9 @@ from starlette.types import ASGIApp, Scope
 
 from hive_contracts.agents import AgentState
 from hive_dashboard import answers
-from hive_dashboard.api import agents, health, messages, questions, retention, sign_in_links, status
+from hive_dashboard.api import agents, dead_letters, health, messages, questions, retention, sign_in_links, status
 from hive_dashboard.pages import agent as agent_page
+from hive_dashboard.pages import dead_letters as dead_letter_pages
 from hive_dashboard.pages import home, sign_in, stream
 from hive_dashboard.pages import messages as message_pages
 from hive_dashboard.pages import questions as question_pages
@@ -45,6 +46,7 @@ def create_app(parts: Parts) -> ASGIApp:
         home.router,
         agent_page.router,
         message_pages.router,
+        dead_letter_pages.router,
         question_pages.router,
         sign_in.router,
         stream.router,
@@ -56,7 +58,7 @@ def create_app(parts: Parts) -> ASGIApp:
 
 def _api() -> APIRouter:
     router = APIRouter(prefix=PREFIX, dependencies=[Depends(api_client)])
-    for noun in (status, agents, messages, questions, retention, sign_in_links):
+    for noun in (status, agents, messages, dead_letters, questions, retention, sign_in_links):
         router.include_router(noun.router)
     return router
 

@@ -110,19 +110,22 @@ class Commands:
             refused = envelope.payload(ThreadRefused)
             raise error_from_code(refused.code, refused.reason)
 
-    async def command(self, payload: Payload) -> dict[str, Any]:
-        """Ask the supervisor and wait until it is done; what it found out. Raises what it fails with, `TimedOut`, and
-        `Unavailable`."""
+    async def command(self, payload: Payload, *, to: str = streams.COMMANDS_SUPERVISOR) -> dict[str, Any]:
+        """Ask the supervisor, or who else reads the commands `to`, and wait until it is done; what it found out.
+
+        Raises what it fails with, `TimedOut`, and `Unavailable`.
+        """
+        service = to.rpartition(":")[2]
         key = new_id()
         async with self._answers.expect(key) as answer:
-            await self._bus.append(streams.COMMANDS_SUPERVISOR, Envelope.of(payload, source=OPERATOR, id=key))
+            await self._bus.append(to, Envelope.of(payload, source=OPERATOR, id=key))
             try:
                 async with asyncio.timeout(self._command_s):
                     envelope = await answer
             except TimeoutError:
                 raise TimedOut(
-                    f"the supervisor has not answered within {self._command_s:g} s; it may still do it: "
-                    "look at the agent in a moment, and at `hive logs supervisor`"
+                    f"the {service} has not answered within {self._command_s:g} s; it may still do it: "
+                    f"look again in a moment, and at `hive logs {service}`"
                 ) from None
         if envelope.type == CommandFailed.TYPE:
             failed = envelope.payload(CommandFailed)

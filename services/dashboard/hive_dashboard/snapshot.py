@@ -56,6 +56,7 @@ class Snapshot:
     inbox: tuple[MessageView, ...] = ()
     inboxes: dict[str, tuple[MessageView, ...]] = field(default_factory=dict)
     unread: dict[str, int] = field(default_factory=dict)
+    dead: int = 0
     questions: tuple[QuestionView, ...] = ()
     closed: tuple[QuestionView, ...] = ()
     standing: tuple[str, ...] = ()
@@ -205,6 +206,7 @@ class Snapshots:
             inbox=tuple(sorted(inbox.values(), key=lambda message: message.sent_at, reverse=True)),
             inboxes={name: tuple(self._messages.inbox(name, limit=AGENT_INBOX_LENGTH)) for name in watched},
             unread=unread,
+            dead=self._messages.count_dead(),
             questions=tuple(questions),
             closed=tuple(self._closed(snapshot.questions, questions)),
         )

@@ -65,6 +65,7 @@ class Shell:
     path: str = "/"
     stream: str = ""
     unread: int = 0
+    dead: int = 0
     warnings: tuple[str, ...] = ()
     flashes: tuple[Flash, ...] = ()
 
@@ -129,6 +130,16 @@ class QuestionsPage:
     waiting: tuple[QuestionView, ...]
     history: list[QuestionView]
     older: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLettersPage:
+    """`letters`: each with the reason why it was given up."""
+
+    TEMPLATE: ClassVar[str] = "dead_letters.html"
+
+    shell: Shell
+    letters: tuple[tuple[MessageView, str], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from hive_contracts.errors import HiveError, NotFound
 from hive_contracts.ids import new_id
-from hive_contracts.names import OPERATOR
+from hive_contracts.names import OPERATOR, SYSTEM
 from hive_dashboard.answers import is_htmx
 from hive_dashboard.auth import Session
 from hive_dashboard.commands import QUEUED, Sent
@@ -68,7 +68,7 @@ async def render_message(parts: Parts, session: Session, message_id: str, *, com
     found = await asyncio.to_thread(parts.messages.get, message_id)
     if found is None:
         raise NotFound(f"there is no message {message_id[:64]}; `/messages` lists those there are")
-    if found.recipient == OPERATOR:
+    if found.recipient == OPERATOR and found.sender != SYSTEM:
         compose = compose or reply_form(found, nonce=new_id(), back=f"/messages/{found.id}")
     conversation = await asyncio.to_thread(parts.messages.conversation, found.trace_id)
     return parts.renderer.page(MessagePage(shell, message=found, conversation=conversation, compose=compose))

@@ -26,6 +26,7 @@ def make_shell(parts: Parts, session: Session, title: str, *, path: str, topic: 
         path=path,
         stream=f"/stream?{stream}&after={parts.hub.cursor(topic)}" if stream else "",
         unread=now.operator_unread,
+        dead=now.dead,
         warnings=now.warnings,
         flashes=parts.flashes.take(session),
     )
