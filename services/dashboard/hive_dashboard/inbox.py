@@ -1,10 +1,12 @@
 """The operator's inbox: for it the dashboard is what a harness is for an agent's.
 
 An entry stays pending until the operator has read the message. Reading tells the broker first (`message.acked` in the
-operator's live stream) and acknowledges then; a crash between the two is made good when pending entries are read again.
+operator's live stream) and acknowledges then; a crash between the two is made good when pending entries are read again,
+even before the broker has recorded what it was told.
 """
 
 import asyncio
+from typing import Final
 
 import structlog
 
@@ -19,6 +21,8 @@ from hive_runtime.backoff import persist
 from hive_runtime.bus import Bus, Entry
 from hive_runtime.errors import LeaseLost
 from hive_runtime.records.messages import MessageReader
+
+TOLD_PAGE: Final = 1_000
 
 log = structlog.get_logger()
 
@@ -38,10 +42,11 @@ class OperatorInbox:
 
     async def handle(self, entries: list[Entry]) -> None:
         """Remember what each entry carries; what is no message, or was read before, is acknowledged at once."""
+        told = await self._told() if any(entry.redelivered for entry in entries) else set()
         done = []
         for entry in entries:
             message_id = _message_of(entry)
-            if message_id is None or (entry.redelivered and await self._was_read(message_id)):
+            if message_id is None or (entry.redelivered and (message_id in told or await self._was_read(message_id))):
                 done.append(entry.id)
             else:
                 self._entries[message_id] = entry.id
@@ -64,6 +69,22 @@ class OperatorInbox:
         await self._ack([entry_id])
         self._entries.pop(message_id, None)
 
+    async def _told(self) -> set[str]:
+        """Messages that an earlier dashboard told the broker of as read, whether the broker has recorded it or not.
+
+        Ask before the store: an entry goes from the stream only once it is recorded.
+        """
+        reader = self._bus.reader()
+        found: set[str] = set()
+        cursor = "0-0"
+        try:
+            while entries := await reader.read_after({streams.live(OPERATOR): cursor}, count=TOLD_PAGE, block_ms=0):
+                cursor = entries[-1].id
+                found.update(filter(None, map(_read_message, entries)))
+        finally:
+            await reader.aclose()
+        return found
+
     async def _was_read(self, message_id: str) -> bool:
         message = await asyncio.to_thread(self._messages.get, message_id)
         return message is not None and message.state is MessageState.ACKED
@@ -75,6 +96,14 @@ class OperatorInbox:
         except LeaseLost:
             await self.take_lease()
             await self._bus.ack_leased(OPERATOR, self._lease, ids)
+
+
+def _read_message(entry: Entry) -> str | None:
+    try:
+        envelope = Envelope.decode(entry.fields)
+        return envelope.payload(MessageAcked).message_id if envelope.type == MessageAcked.TYPE else None
+    except MalformedEnvelope:
+        return None
 
 
 def _message_of(entry: Entry) -> str | None:
