@@ -82,8 +82,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(settings: Mapping[str, Mapping[str, Any]], *, keep: list[Path] | None = None) -> AsyncIterator[Stage]:
-    """A hive that is ready; afterwards it is down and its directory is gone, unless `keep` has taken it up."""
+async def stage(settings: Mapping[str, Mapping[str, Any]], *, keep: list[Path]) -> AsyncIterator[Stage]:
+    """A hive that is ready; afterwards it is down and its directory is gone, unless `keep` has taken it up,
+    as it does when there is an error."""
     folder = Path(tempfile.mkdtemp(prefix="hive-chaos-"))
     try:
         data = DataDir(folder / "data")
@@ -95,6 +96,10 @@ async def stage(settings: Mapping[str, Mapping[str, Any]], *, keep: list[Path] |
             yield hive
         finally:
             await asyncio.to_thread(_end, hive)
+    except BaseException as error:
+        keep.append(folder)
+        error.add_note(f"the hive's directory is kept: {folder}")
+        raise
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
