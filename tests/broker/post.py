@@ -16,9 +16,10 @@ from hive_broker.loops import LoopReport
 from hive_broker.mail import SystemMail
 from hive_broker.outbox import OutboxWorker
 from hive_contracts import streams
-from hive_contracts.agents import AgentRecord, ContainerStatus, Desired, Engine
+from hive_contracts.agents import AgentRecord, ContainerStatus, Desired, Engine, Role
 from hive_contracts.envelope import Envelope, Payload
 from hive_contracts.messages import Message, MessageDelivered, SendMessage
+from hive_contracts.names import MANAGER
 from hive_runtime.bus import Bus, Entry, ensure_principal
 from hive_runtime.records.dead import DeadLetterWriter
 from hive_runtime.records.messages import MessageReader, MessageWriter
@@ -33,6 +34,7 @@ async def register(bus: Bus, *names: str, desired: Desired = Desired.RUNNING, ru
         container = ContainerStatus.RUNNING if running else ContainerStatus.STOPPED
         record = AgentRecord(
             name=name,
+            role=Role.MANAGER if name == MANAGER else Role.AGENT,
             engine=Engine.SCRIPTED,
             desired=desired,
             container=container,

@@ -1,17 +1,20 @@
 """A conversation that was stopped: told once to whoever can do something about it."""
 
+from typing import Final
+
 import structlog
 
 from hive_broker.mail import SOURCE, SystemMail
 from hive_contracts import streams
 from hive_contracts.envelope import Envelope
-from hive_contracts.messages import LoopStopped, Message
-from hive_contracts.names import MANAGER, OPERATOR
+from hive_contracts.ids import message_id
+from hive_contracts.messages import LoopStopped, Message, MessageState
+from hive_contracts.names import MANAGER, OPERATOR, SYSTEM
 from hive_runtime.bus import Append, Batch, Bus
 from hive_runtime.records.messages import MessageWriter
 from hive_runtime.records.traffic import count_from
 
-MAX_KNOWN = 10_000
+MAX_KNOWN: Final = 10_000
 
 log = structlog.get_logger()
 
@@ -29,7 +32,7 @@ class LoopReport:
         """Raises `Unavailable`; then it is not told yet."""
         words = count_from(self._messages.store, refused.trace_id, OPERATOR)
         key = f"loop:{refused.trace_id}:{words}"
-        if key in self._told:
+        if key in self._told or self._is_told(key):
             return
         log.warning("loop stopped", trace=refused.trace_id, sender=refused.sender, to=refused.recipient)
         fact = LoopStopped(
@@ -42,6 +45,14 @@ class LoopReport:
         envelope = Envelope.of(fact, source=SOURCE, id=f"{key}:stopped", subject=refused.trace_id)
         await self._bus.write(Batch([Append(streams.EVENTS, envelope)]))
         await self._mail.tell((OPERATOR, MANAGER), _body(refused, reason), key=key)
+        self._remember(key)
+
+    def _is_told(self, key: str) -> bool:
+        """By a broker before this one: the notice is delivered last."""
+        notice = self._messages.find(message_id(SYSTEM, key, OPERATOR), OPERATOR)
+        return notice is not None and notice.state is not MessageState.ACCEPTED
+
+    def _remember(self, key: str) -> None:
         if len(self._told) >= MAX_KNOWN:
             self._told.clear()
         self._told.add(key)
