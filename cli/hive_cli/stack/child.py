@@ -18,6 +18,10 @@ from hive_runtime.backoff import Backoff
 from hive_runtime.errors import SettingsError
 from hive_runtime.process import die_with_parent
 
+FIRST_PAUSE_S: Final = 0.2
+LONGEST_PAUSE_S: Final = 2.0
+"""Short: while a service is away much else waits, and a start that fails costs less than a second of one core."""
+
 STABLE_AFTER_S: Final = 10.0
 """A child that ran so long starts again without delay, however often it died before."""
 
@@ -54,7 +58,7 @@ class Child:
         self.proven = False
         """Set when the whole hive came up with it: from then on it is started again without limit."""
         self._report = report
-        self._backoff = Backoff(first_s=0.2, limit_s=10.0)
+        self._backoff = Backoff(first_s=FIRST_PAUSE_S, limit_s=LONGEST_PAUSE_S)
         self._process: asyncio.subprocess.Process | None = None
 
     @property
