@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,9 +89,7 @@ async def _storm(
             asyncio.ensure_future(work) for work in (driver.watch(), driver.read_all(), _tell(driver, killer, say))
         ]
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(driver.send_all())
-                group.create_task(killer.run(strikes(options.seed, options.kills), driver.progress))
+            await _together(driver.send_all(), killer.run(strikes(options.seed, options.kills), driver.progress))
             say("all sent, all killed; draining")
             left = await _drain(hive, agents)
         finally:
@@ -100,6 +98,19 @@ async def _storm(
             await asyncio.gather(*helpers, return_exceptions=True)
     never = [f"{kill.kind} ({kill.target})" for kill in killer.kills if kill.asked and kill.back_s is None]
     return {"leftovers": left, "never came back": never}, killer
+
+
+async def _together(*work: Coroutine[Any, Any, None]) -> None:
+    """All at once; the first error ends all, and is raised as itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for one in work:
+                group.create_task(one)
+    except ExceptionGroup as errors:
+        first: BaseException = errors
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from errors
 
 
 async def _drain(hive: Stage, agents: list[str]) -> list[str]:
