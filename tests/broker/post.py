@@ -10,6 +10,7 @@ from typing import TypeVar
 from hive_broker.admission import Admission
 from hive_broker.config import BrokerSettings
 from hive_broker.dead_letters import DeadLetters
+from hive_broker.depths import Depths
 from hive_broker.directory import Directory
 from hive_broker.limits import Limits
 from hive_broker.loops import LoopReport
@@ -94,7 +95,7 @@ class Post:
             sender,
             bus=bus,
             messages=self.messages,
-            admission=Admission(bus, self.messages, self.directory, self.limits),
+            admission=Admission(Depths(bus, self.limits.inbox_soft), self.messages, self.directory, self.limits),
             loops=LoopReport(bus=bus, messages=self.messages, mail=mail),
         )
 

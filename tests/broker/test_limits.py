@@ -1,5 +1,6 @@
 """How much may be sent: rates, full inboxes, endless conversations; broadcasts and flags."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.broker.post import Post, inbox, send, told, told_as
 from tests.support.failing_bus import FailingBus
 
 from hive_broker.config import BrokerSettings
+from hive_broker.depths import Depths
 from hive_broker.limits import Buckets, Limits, Traces
 from hive_contracts import streams
 from hive_contracts.errors import LoopGuard, TooFast
@@ -20,6 +22,7 @@ from hive_contracts.messages import LoopStopped, MessageAccepted, MessageRefused
 from hive_contracts.names import MANAGER, SYSTEM
 from hive_runtime.bus import Bus
 from hive_runtime.errors import BusUnavailable
+from hive_runtime.memory_bus import MemoryBus
 from hive_runtime.records.traffic import Delivered, delivered_since
 
 OnBus = Callable[[Callable[[Bus], Awaitable[None]]], None]
@@ -324,3 +327,25 @@ def test_flags_reach_the_recipient_and_only_some_may_be_urgent(with_limits: Open
         assert await codes(post, "ada") == ["ok", "refused"]
 
     with_limits(scenario)
+
+
+class CountingBus(MemoryBus):
+    asked = 0
+
+    async def depth(self, stream: str) -> int:
+        self.asked += 1
+        return await super().depth(stream)
+
+
+def test_an_inbox_is_asked_for_its_depth_only_when_it_may_be_filling() -> None:
+    async def scenario() -> None:
+        bus = CountingBus()
+        depths = Depths(bus, 3)
+        for bound in (0, 1, 2):
+            assert await depths.at_most("lin", on_the_way=0) == bound
+            depths.add("lin")
+        assert bus.asked == 1
+        assert await depths.at_most("lin", on_the_way=1) == 1
+        assert bus.asked == 2
+
+    asyncio.run(scenario())

@@ -1,16 +1,16 @@
 """Whether a message may be sent, and to whom it goes: recipients, limits, and what a message follows from."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
+from hive_broker.depths import Depths
 from hive_broker.directory import Directory
 from hive_broker.limits import Limits
-from hive_contracts import streams
 from hive_contracts.agents import Desired, Role
 from hive_contracts.errors import InboxFull, Refused, UnknownRecipient
 from hive_contracts.ids import message_id
 from hive_contracts.messages import Message, MessageView, SendMessage, check_body
 from hive_contracts.names import BROADCAST, OPERATOR
-from hive_runtime.bus import Bus
 from hive_runtime.records.messages import MessageWriter
 
 
@@ -22,16 +22,16 @@ class Admitted:
 
 @dataclass(slots=True)
 class Admission:
-    """One per outbox, as `begin` clears what was counted for one batch. A message that is on record stays admitted."""
+    """One per outbox: `begin` clears what was counted for one batch. A message that is on record stays admitted."""
 
-    bus: Bus
+    depths: Depths
     messages: MessageWriter
     directory: Directory
     limits: Limits
-    _depths: dict[str, int] = field(default_factory=dict)
+    _added: Counter[str] = field(default_factory=Counter)
 
     def begin(self) -> None:
-        self._depths.clear()
+        self._added.clear()
 
     def cause(self, sender: str, send: SendMessage) -> MessageView | None:
         """The message that this one answers or follows from, if the sender really received it."""
@@ -104,15 +104,14 @@ class Admission:
         return f"{depth} messages wait in the inbox of {recipient} already" if depth >= self.limits.inbox_soft else ""
 
     async def _depth(self, recipient: str) -> int:
-        """What the inbox holds, with what this batch will add. Read once a batch."""
-        if recipient not in self._depths:
-            self._depths[recipient] = await self.bus.depth(streams.inbox(recipient))
-        return self._depths[recipient]
+        """What the inbox holds, with what this batch will add."""
+        return await self.depths.at_most(recipient, on_the_way=self._added[recipient])
 
     def _count(self, draft: Message, recipients: tuple[str, ...]) -> None:
         self.limits.count(draft.sender, draft.recipient, draft.trace_id)
         for name in recipients:
-            self._depths[name] = self._depths.get(name, 0) + 1
+            self.depths.add(name)
+        self._added.update(recipients)
 
 
 def _sent_to(names: list[str]) -> str:

@@ -19,7 +19,7 @@ from hive_broker.mail import SOURCE, SystemMail, delivered
 from hive_contracts import streams
 from hive_contracts.agents import ContainerStatus
 from hive_contracts.envelope import Envelope, MalformedEnvelope
-from hive_contracts.errors import Refused
+from hive_contracts.errors import Refused, Unavailable
 from hive_contracts.messages import (
     Message,
     MessageDead,
@@ -115,8 +115,16 @@ class DeadLetters:
     async def bury(self) -> None:
         """Finish what was begun for every message given up. Raises `Unavailable`; then it is to be repeated."""
         async with self._one_at_a_time:
-            for view in self._writer.unburied():
+            if unburied := self._writer.unburied():
+                await self._know_everyone()
+            for view in unburied:
                 await self._bury(view)
+
+    async def _know_everyone(self) -> None:
+        """Those who are to be told must be known: a broker that just started, or an emptied server, knows nobody."""
+        await self._directory.refresh()
+        if self._directory.principals() == {OPERATOR}:
+            raise Unavailable("the registry of agents is empty; the supervisor will write it")
 
     async def _bury(self, view: MessageView) -> None:
         fact = _fact(view)

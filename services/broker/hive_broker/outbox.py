@@ -22,8 +22,6 @@ from hive_runtime.bus import Ack, Append, Batch, Bus, Delivery, Entry
 from hive_runtime.records.events import entry_time
 from hive_runtime.records.messages import MessageWriter, from_milliseconds
 
-__all__ = ["SOURCE", "Accepted", "OutboxWorker", "Rejected"]
-
 log = structlog.get_logger()
 
 

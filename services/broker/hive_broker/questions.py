@@ -10,6 +10,7 @@ from typing import Final
 
 from hive_broker.courier import Clock, Courier, excerpt
 from hive_broker.directory import Directory
+from hive_broker.limits import Limits
 from hive_broker.mail import SOURCE
 from hive_contracts import streams
 from hive_contracts.agents import Desired
@@ -60,6 +61,7 @@ class Questions:
         courier: Courier,
         directory: Directory,
         clock: Clock,
+        limits: Limits,
         most_open: int,
     ) -> None:
         self._threads = threads
@@ -67,15 +69,17 @@ class Questions:
         self._courier = courier
         self._directory = directory
         self._clock = clock
+        self._limits = limits
         self._most_open = most_open
 
     async def ask(self, asker: str, key: str, wish: AskQuestion) -> Done:
         new_id = question_id(asker, key)
         question = self._threads.question(new_id)
         if question is None:
-            await self._check(asker, wish)
+            await self._check(new_id, asker, wish)
             self._record(new_id, asker, wish)
             question = self._find(new_id)
+            self._limits.count(asker, wish.to, question.trace_id)
         tell = [_fact(_asked(question.view), question, "asked")]
         if question.view.to != OPERATOR and question.view.state is QuestionState.OPEN:
             tell.append(await self._courier.deliver(_to_addressee(question, key)))
@@ -116,7 +120,7 @@ class Questions:
             await self._courier.write([_fact(fact, question, "expired"), delivered])
             self._threads.told(view.id)
 
-    async def _check(self, asker: str, wish: AskQuestion) -> None:
+    async def _check(self, new_id: str, asker: str, wish: AskQuestion) -> None:
         check_question(wish.question, wish.options)
         if wish.to == asker:
             raise Refused("you cannot ask yourself; write a note in your state directory instead")
@@ -130,11 +134,19 @@ class Questions:
                 f"{self._most_open} of your questions are open, that is the limit; wait for answers, or take some "
                 "back with `cancel_thread`"
             )
+        self._limits.check(asker, wish.to, *self._conversation(new_id, asker, wish.cause))
+
+    def _conversation(self, new_id: str, asker: str, cause_id: str | None) -> tuple[str, int]:
+        """Trace and hop. The operator's word begins the count anew, as in `Admission.hop`."""
+        cause = self._messages.find(cause_id, asker) if cause_id else None
+        if cause is None:
+            return new_id, 0
+        return cause.trace_id, 0 if asker == OPERATOR else cause.hop + 1
 
     def _record(self, new_id: str, asker: str, wish: AskQuestion) -> None:
         now = self._clock()
         expires_at = None if wish.ttl_seconds is None else now + round(wish.ttl_seconds * 1000)
-        cause = self._messages.find(wish.cause, asker) if wish.cause else None
+        trace_id, hop = self._conversation(new_id, asker, wish.cause)
         view = QuestionView(
             id=new_id,
             asker=asker,
@@ -144,7 +156,6 @@ class Questions:
             multi=wish.multi,
             asked_at=from_milliseconds(now),
         )
-        trace_id, hop = (cause.trace_id, cause.hop + 1) if cause else (new_id, 0)
         self._threads.ask(Question(view, trace_id, hop), asked_at=now, expires_at=expires_at)
 
     def _find(self, wanted: str) -> Question:

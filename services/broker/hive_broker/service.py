@@ -11,6 +11,7 @@ from hive_broker.admission import Admission
 from hive_broker.commands import Commands
 from hive_broker.config import BrokerSettings
 from hive_broker.dead_letters import DeadLetters
+from hive_broker.depths import Depths
 from hive_broker.directory import Directory
 from hive_broker.limits import Limits
 from hive_broker.loops import LoopReport
@@ -57,6 +58,7 @@ class Broker:
         self._messages = messages
         self._directory = Directory(bus)
         self._limits = Limits(config)
+        self._depths = Depths(bus, config.inbox_soft)
         self._mail = SystemMail(bus=bus, messages=messages, directory=self._directory)
         self._loops = LoopReport(bus=bus, messages=messages, mail=self._mail)
         self._dead = DeadLetters(
@@ -72,6 +74,7 @@ class Broker:
             messages=messages,
             directory=self._directory,
             clock=lambda: time.time_ns() // 1_000_000,
+            limits=self._limits,
             most_open=config.max_open_questions,
             most_reminders=config.max_reminders,
         )
@@ -104,7 +107,7 @@ class Broker:
             )
 
     async def _serve_outbox(self, name: str) -> None:
-        admission = Admission(self._bus, self._messages, self._directory, self._limits)
+        admission = Admission(self._depths, self._messages, self._directory, self._limits)
         worker = OutboxWorker(name, bus=self._bus, messages=self._messages, admission=admission, loops=self._loops)
         requests = ThreadWorker(name, bus=self._bus, threads=self._threads)
         handle = by_kind(worker.handle, requests.handle)
@@ -121,6 +124,7 @@ class Broker:
                 events.close()
 
     async def _serve_commands(self) -> None:
+        await persist(lambda: self._bus.ensure_group(streams.COMMANDS_BROKER, streams.GROUP_BROKER))
         commands = Commands(self._bus, {RedriveMessage.TYPE: self._dead.redrive})
         consumer = Consumer(
             self._bus, streams.COMMANDS_BROKER, streams.GROUP_BROKER, self._config.name, count=self._config.batch

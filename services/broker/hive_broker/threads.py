@@ -12,13 +12,14 @@ import structlog
 
 from hive_broker.courier import Clock, Courier, excerpt
 from hive_broker.directory import Directory
+from hive_broker.limits import Limits
 from hive_broker.mail import SOURCE
 from hive_broker.questions import Done, Questions
 from hive_broker.reminders import Reminders
 from hive_broker.schedule import Scheduler
 from hive_contracts import streams
 from hive_contracts.envelope import Envelope, MalformedEnvelope, Payload
-from hive_contracts.errors import HiveError, InvalidBody, Unavailable
+from hive_contracts.errors import HiveError, InvalidBody, LoopGuard, Unavailable
 from hive_contracts.ids import message_id
 from hive_contracts.questions import (
     AnswerQuestion,
@@ -68,12 +69,19 @@ class Threads:
         messages: MessageWriter,
         directory: Directory,
         clock: Clock,
+        limits: Limits,
         most_open: int,
         most_reminders: int,
     ) -> "Threads":
         courier = Courier(bus, messages, clock)
         questions = Questions(
-            threads=store, messages=messages, courier=courier, directory=directory, clock=clock, most_open=most_open
+            threads=store,
+            messages=messages,
+            courier=courier,
+            directory=directory,
+            clock=clock,
+            limits=limits,
+            most_open=most_open,
         )
         reminders = Reminders(
             threads=store, messages=messages, courier=courier, directory=directory, clock=clock, most=most_reminders
@@ -108,7 +116,8 @@ class ThreadWorker:
             raise
         except HiveError as error:
             log.info("request refused", sender=self._sender, type=envelope.type, code=error.code)
-            return [self._reply(envelope, ThreadRefused(code=error.code, reason=str(error)), "refused")]
+            refusal = ThreadRefused(code=error.code, reason=str(error), retry=not isinstance(error, LoopGuard))
+            return [self._reply(envelope, refusal, "refused")]
         if isinstance(done, ThreadsListed):
             return [self._reply(envelope, done, "listed")]
         self._threads.scheduler.wake()
