@@ -7,6 +7,8 @@ from tests.broker.post import told, told_as
 from tests.broker.threads_rig import Rig, with_rig
 from tests.support.failing_bus import FailingBus
 
+from hive_broker.config import BrokerSettings
+from hive_broker.limits import Limits
 from hive_contracts import streams
 from hive_contracts.envelope import Envelope
 from hive_contracts.ids import question_id
@@ -307,5 +309,22 @@ def test_a_crash_at_any_step_expires_once(tmp_path: Path, *, after: bool) -> Non
         else:
             raise AssertionError("it never ran to its end")
         assert step >= 3
+
+    with_rig(tmp_path, scenario)
+
+
+def test_questions_that_follow_from_one_another_for_ever_are_stopped(tmp_path: Path) -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.limits = Limits(BrokerSettings(max_hops=4))
+        cause = None
+        for _ in range(5):
+            done = await rig.ask_for("ada", AskQuestion(question="And now?", to="lin", cause=cause))
+            if isinstance(done, ThreadRefused):
+                break
+            assert isinstance(done, ThreadAccepted)
+            await rig.ask_for("lin", AnswerQuestion(id=done.id, answer="again"))
+            cause = (await rig.inbox("ada"))[-1].id
+        assert isinstance(done, ThreadRefused)
+        assert (done.code, done.retry) == ("loop_guard", False)
 
     with_rig(tmp_path, scenario)

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from tests.broker.post import inbox, register, told
 
+from hive_broker.config import BrokerSettings
 from hive_broker.directory import Directory
+from hive_broker.limits import Limits
 from hive_broker.threads import Threads, ThreadWorker
 from hive_contracts import streams
 from hive_contracts.envelope import Envelope, Payload
@@ -46,6 +48,7 @@ class Rig:
     path: Path
     directory: Directory
     time: Time = field(default_factory=Time)
+    limits: Limits = field(default_factory=lambda: Limits(BrokerSettings(sender_per_minute=9999, pair_per_minute=9999)))
     most_open: int = 50
     most_reminders: int = 100
     messages: MessageWriter = field(init=False)
@@ -74,6 +77,7 @@ class Rig:
             messages=self.messages,
             directory=self.directory,
             clock=self.time,
+            limits=self.limits,
             most_open=self.most_open,
             most_reminders=self.most_reminders,
         )

@@ -53,7 +53,7 @@ class Done:
 class Questions:
     """Every method may be repeated with the same key. Raises `HiveError` for what is refused, and `Unavailable`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a question stands on
         self,
         *,
         threads: ThreadWriter,
