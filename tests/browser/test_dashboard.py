@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import pytest
@@ -16,7 +16,10 @@ from tests.dashboard.process import DashboardProcess, dashboard_process, free_po
 from tests.dashboard.scene import Scene, brokered
 from tests.support.redis_server import RedisServer
 
+from hive_contracts import streams
 from hive_contracts.agents import ContainerStatus, Desired, TurnState
+from hive_contracts.envelope import Envelope
+from hive_contracts.questions import AskQuestion
 from hive_contracts.turns import TurnNote, TurnStderr, TurnText, TurnThinking, TurnToolCall, TurnToolResult
 from hive_dashboard.render import STATIC
 from hive_runtime.redis_bus import RedisBus
@@ -390,5 +393,56 @@ def test_pages_fit_their_window_and_are_kept_as_pictures(play: Callable[[Play], 
                     await no_sideways_scroll(page)
                     await page.screenshot(path=ARTIFACTS / f"{name}-{size}-{scheme}.png", full_page=size == "phone")
                 await page.context.close()
+
+    play(scenario)
+
+
+async def asks(stage: Stage, question: str, **facts: Any) -> None:
+    """hm1nd asks the operator."""
+    envelope = Envelope.of(AskQuestion(question=question, **facts), source="hm1nd")
+    await stage.scene.bus.append(streams.outbox("hm1nd"), envelope)
+
+
+def test_two_operators_see_a_question_and_its_answer_at_once(play: Callable[[Play], None]) -> None:
+    async def scenario(stage: Stage) -> None:
+        one, other = await stage.page(WIDE), await stage.page(PHONE)
+        await asks(stage, "What shall we call the bee?", options=("Clementine", "Bea"), ttl_seconds=600)
+        await asks(stage, "And the wasp?")
+        for page in (one, other):
+            await expect(page.locator("#questions .question")).to_have_count(2)
+        wasp = other.locator(".question", has_text="wasp").locator("textarea")
+        await wasp.fill("half a sentence I am still")
+
+        bee = one.locator(".question", has_text="the bee")
+        await expect(bee).to_contain_text("expires in 9 min")
+        await bee.get_by_label("Clementine").check()
+        await bee.get_by_role("button", name="Answer").click()
+        await expect(one.locator("#flash")).to_contain_text("Answered.")
+        for page in (one, other):
+            closed = page.locator(".question", has_text="the bee")
+            await expect(closed).to_contain_text("operator: Clementine")
+            await expect(closed.get_by_role("button")).to_have_count(0)
+        await expect(wasp).to_have_value("half a sentence I am still")
+        await no_sideways_scroll(other)
+
+        await one.locator(".question", has_text="wasp").get_by_role("button", name="Cancel").click()
+        await expect(other.locator(".question", has_text="wasp")).to_contain_text("cancelled by operator")
+
+    play(scenario)
+
+
+def test_a_question_is_answered_without_javascript(play: Callable[[Play], None]) -> None:
+    async def scenario(stage: Stage) -> None:
+        await asks(stage, "Which ones?", options=("A", "B", "C"), multi=True)
+        page = await stage.page(WIDE, script=False)
+        while not await page.locator(".question").count():
+            await page.reload()
+        for option in ("A", "C"):
+            await page.get_by_label(option, exact=True).check()
+        await page.locator(".question textarea").fill("and D")
+        await page.get_by_role("button", name="Answer").click()
+        await expect(page.locator("#flash")).to_contain_text("Answered.")
+        await stage.goto(page, "/questions")
+        await expect(page.locator(".question-answer")).to_have_text("operator: A\nC\nand D")
 
     play(scenario)
