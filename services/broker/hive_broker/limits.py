@@ -121,12 +121,13 @@ class Limits:
 
     def rebuild(self, delivered: Iterable[Delivered]) -> None:
         """Count what was delivered before this broker started, oldest first."""
-        copies = set()
+        broadcasts = set()
         for item in delivered:
-            send = (item.sender, item.sent_at)
-            if item.broadcast and send in copies:
-                continue
-            copies.add(send)
+            if item.broadcast:
+                send = (item.sender, item.sent_at)  # the same for all copies of one
+                if send in broadcasts:
+                    continue
+                broadcasts.add(send)
             self._count(item.sender, "*" if item.broadcast else item.recipient, item.trace_id, item.at)
 
     def _count(self, sender: str, recipient: str, trace_id: str, now: float) -> None:
