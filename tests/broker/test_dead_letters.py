@@ -253,7 +253,7 @@ def test_a_redrive_puts_the_same_message_back_and_forgets_its_tries(in_ward: InW
         view = ward.post.records.get(bad)
         assert view
         assert (view.state, view.attempts) == (MessageState.DELIVERED, 0)
-        assert view.steps[-1].detail == "sent again by the operator"
+        assert "sent again by the operator" in {step.detail for step in view.steps}  # one millisecond has no order
         for _ in range(4):
             await ward.fail(bad)
         assert ward.state(bad) == "failed"
