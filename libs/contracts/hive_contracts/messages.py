@@ -1,4 +1,4 @@
-"""Messages between principals, and the events of a message's life (DESIGN, section 5)."""
+"""Messages between principals, and the events of a message's life."""
 
 from datetime import datetime
 from enum import StrEnum

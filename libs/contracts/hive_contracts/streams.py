@@ -1,4 +1,4 @@
-"""Every Redis key that hyperhive uses: its name, who writes it, who reads it (DESIGN, section 3).
+"""Every Redis key that hyperhive uses: its name, who writes it, who reads it.
 
 hive:{<a>}:outbox        stream  harness of <a>, or dashboard → broker (`broker`), which deletes what it acked
 hive:{<a>}:inbox         stream  broker → harness of <a> (`harness`); deleted with its ack
