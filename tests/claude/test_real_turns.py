@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.support.agent_rig import AGENT, Outside, config_for, of_type, outside, running
 from tests.support.model_server import Failure, ModelRequest, ModelServer, Reply, ToolUse
+from tests.support.waiting import until
 
 from hive_contracts import streams
 from hive_contracts.agents import Engine
@@ -200,6 +201,8 @@ def test_an_engine_that_is_killed_in_a_turn_is_started_again_and_the_session_res
         assert harness.runner
         assert harness.runner.pid
         model.script = lambda request: Reply("well again")
+        # the CLI writes a conversation down a little later; killed before that, it has none to resume
+        await until(lambda: any("remember this" in path.read_text() for path in tmp_path.rglob("*.jsonl")))
         os.kill(harness.runner.pid, signal.SIGKILL)
         assert (await world.turn_end())["outcome"] == "engine_crashed"
         ended = await world.turn_end()

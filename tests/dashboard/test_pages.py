@@ -127,7 +127,7 @@ def test_a_crash_between_telling_and_acknowledging_is_made_good(tmp_path: Path) 
             await hive.scene.agent("hm1nd")
             await hive.scene.send("hm1nd", "operator", "hello")
             await hive.sign_in()
-            page = await shows(hive, "/", "hello")
+            page = await shows(hive, "/", "hello", "/read")
             found = re.search(r"/messages/(m-\w+)/read", page)
             assert found
             await hive.scene.live_raw("operator", "message.acked", {"message_id": found[1], "recipient": "operator"})
