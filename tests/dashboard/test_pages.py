@@ -88,7 +88,7 @@ def test_the_same_form_sent_twice_sends_once_but_another_text_is_another_message
 def test_mail_is_counted_answered_and_marked_read(tmp_path: Path) -> None:
     async def scenario(hive: Opened) -> None:
         await hive.scene.send("hm1nd", "operator", "I am done")
-        page = await shows(hive, "/", "<title>(1) Hive", "I am done")
+        page = await shows(hive, "/", "<title>(1) Hive", "I am done", "/read")
         found = re.search(r"/messages/(m-\w+)/read", page)
         assert found
         await hive.post("/send", to="hm1nd", body="thanks", in_reply_to=found[1], back="/")
@@ -105,7 +105,7 @@ def test_an_unread_message_survives_a_restart_of_the_dashboard(tmp_path: Path) -
             await hive.scene.agent("hm1nd")
             await hive.scene.send("hm1nd", "operator", "remember me")
             await hive.sign_in()
-            page = await shows(hive, "/", "remember me")
+            page = await shows(hive, "/", "remember me", "/read")
         found = re.search(r"/messages/(m-\w+)/read", page)
         assert found
         async with opened(bus, tmp_path) as hive:
