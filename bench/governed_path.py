@@ -1,7 +1,9 @@
 """The governed path (outbox → broker with checks, record, dedup → inbox → claim → fenced ack) against a bare hop.
 
 The bare hop is raw redis-py: XADD, XREADGROUP, XACK each. Latency: one message at a time. Throughput: a backlog drained
-by one broker process. Both in one run, in turns, on one server with its append-only file on (everysec), 1 KiB bodies.
+by one broker process, and by two that share five senders. Peers, where they are installed (`pip install
+"hyperhive[bench]"`): one ungoverned hop of FastStream and of taskiq over Redis streams. All in one run, in turns, on
+one server with its append-only file on (everysec), 1 KiB bodies.
 Usage: python -m bench.governed_path [--rounds N] [--messages N]
 """
 
@@ -11,13 +13,15 @@ import os
 import statistics
 import sys
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+from bench.peers import installed_peers
 from tests.support.redis_server import ADMIN_PASSWORD, RedisServer, redis_server
 
 from hive_contracts import streams
@@ -29,7 +33,8 @@ from hive_runtime.redis_bus import RedisBus, connect
 
 BODY: Final = "x" * 1024
 SINGLES: Final = 300
-AGENTS: Final = ("ada", "lin")
+AGENTS: Final = ("ada", "lin", "bee", "kim", "sue")
+SENDERS: Final = ("operator", "lin", "bee", "kim", "sue")
 
 
 class Hive:
@@ -58,6 +63,9 @@ class Hive:
             "HIVE_REDIS_URL": self._redis.address.url,
             "HIVE_REDIS_USER": "admin",
             "HIVE_REDIS_PASSWORD_FILE": str(self._data_dir / "password"),
+            "HIVE_BROKER_SENDER_PER_MINUTE": "10000000",
+            "HIVE_BROKER_PAIR_PER_MINUTE": "10000000",
+            "HIVE_BROKER_INBOX_HARD": "10000000",
         }
         with (self._data_dir / "broker.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
@@ -69,9 +77,9 @@ class Hive:
             process.terminate()
             await process.wait()
 
-    async def send(self) -> None:
+    async def send(self, sender: str = "operator") -> None:
         send = SendMessage(to="ada", body=BODY)
-        await self.bus.append(streams.outbox("operator"), Envelope.of(send, source="operator"))
+        await self.bus.append(streams.outbox(sender), Envelope.of(send, source=sender))
 
     async def receive(self, count: int) -> float:
         """Claim and acknowledge `count` messages one by one; when the last was done."""
@@ -98,11 +106,13 @@ class Hive:
         await reader.aclose()
         return statistics.median(taken)
 
-    async def throughput(self, count: int) -> float:
-        """Messages per second through one broker process, from a backlog; its start does not count."""
-        for _ in range(count):
-            await self.send()
-        async with self.broker():
+    async def throughput(self, count: int, *, brokers: int = 1) -> float:
+        """Messages per second through so many broker processes, from a backlog; their start does not count."""
+        for number in range(count):
+            await self.send(SENDERS[number % len(SENDERS)])
+        async with AsyncExitStack() as stack:
+            for _ in range(brokers):
+                await stack.enter_async_context(self.broker())
             first = await self.receive(1)
             return (count - 1) / (await self.receive(count - 1) - first)
 
@@ -155,20 +165,31 @@ async def measure(redis: RedisServer, rounds: int, messages: int) -> None:
         hive, raw = Hive(redis, Path(directory)), Raw(redis)
         await hive.prepare()
         await raw.prepare()
-        latencies, rates = [], []
+        peers = installed_peers(redis)
+        latencies: dict[str, list[float]] = defaultdict(list)
+        rates: dict[str, list[float]] = defaultdict(list)
         for _ in range(rounds):
             async with hive.broker():
                 await hive.latency(10)
-                latencies.append((await hive.latency(SINGLES), await raw.latency(SINGLES)))
-            rates.append((await hive.throughput(messages), await raw.throughput(messages)))
+                latencies["governed"].append(await hive.latency(SINGLES) * 1000)
+            latencies["raw"].append(await raw.latency(SINGLES) * 1000)
+            rates["governed"].append(await hive.throughput(messages))
+            rates["governed, 2 brokers"].append(await hive.throughput(messages, brokers=2))
+            rates["raw"].append(await raw.throughput(messages))
+            for name, peer in peers.items():
+                rates[name].append(await peer(messages))
         await hive.bus.aclose()
-    report("latency p50", [(g * 1000, r * 1000) for g, r in latencies], "ms")
-    report("throughput", rates, "/s")
+    report("latency p50, ms", latencies)
+    report("throughput, messages/s", rates)
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 
-def report(name: str, pairs: list[tuple[float, float]], unit: str) -> None:
-    governed, raw = (statistics.median(column) for column in zip(*pairs, strict=True))
-    print(f"{name:<12} governed {governed:8.2f} {unit:<3} raw {raw:8.2f} {unit:<3} ratio {governed / raw:.2f}")
+def report(what: str, columns: dict[str, list[float]]) -> None:
+    governed = statistics.median(columns["governed"])
+    print(what)
+    for name, values in columns.items():
+        median = statistics.median(values)
+        print(f"  {name:<20} {median:9.2f}   governed is {governed / median:.2f} of it")
 
 
 def main() -> None:

@@ -38,6 +38,10 @@ class HiveClient:
     ) -> Reply:
         return self.call("POST", path, body=body or {}, headers=headers or {})
 
+    def patient(self, timeout_s: float) -> "HiveClient":
+        """The same, for what takes longer."""
+        return HiveClient(self.address, self._token, timeout_s=timeout_s)
+
     def call(
         self,
         method: str,

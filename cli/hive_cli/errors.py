@@ -20,7 +20,15 @@ TIMED_OUT: Final = 5
 NOT_RUNNING: Final = 6
 INTERRUPTED: Final = 130
 
-_BY_STATUS: Final = {202: TIMED_OUT, 400: USAGE, 404: NOT_FOUND, 408: TIMED_OUT, 422: USAGE, 504: TIMED_OUT}
+_BY_STATUS: Final = {
+    202: TIMED_OUT,
+    400: USAGE,
+    404: NOT_FOUND,
+    408: TIMED_OUT,
+    422: USAGE,
+    504: TIMED_OUT,
+    507: REFUSED,
+}
 
 
 class NotRunning(HiveError):

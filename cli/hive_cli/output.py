@@ -25,6 +25,7 @@ COLOURS: Final = {
     "open": "yellow",
     "away": "red",
     "full": "red",
+    "on": "yellow",
     "crashed": "red",
     "failed": "red",
     "dead": "red",

@@ -1,12 +1,16 @@
 """Dead letters: when a message is given up, that nothing of it happens twice or halfway, and the way back."""
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from tests.broker.post import Post, inbox, register, send, told, told_as
 from tests.support.failing_bus import FailingBus
+from tests.support.redis_server import RedisServer
 
 from hive_broker.commands import Commands
 from hive_broker.recorder import Recorder
@@ -15,10 +19,12 @@ from hive_contracts.agents import CommandDone, CommandFailed, TurnOutcome
 from hive_contracts.envelope import Envelope
 from hive_contracts.ids import message_id, new_id
 from hive_contracts.messages import MessageDead, MessageState, RedriveMessage
-from hive_contracts.names import MANAGER, SYSTEM
+from hive_contracts.names import MANAGER, OPERATOR, SYSTEM
+from hive_contracts.outcomes import CONSEQUENCES, is_done
 from hive_contracts.turns import TurnEnded, TurnJoined, TurnStarted
 from hive_runtime.bus import Ack, Batch, Bus, Entry
 from hive_runtime.errors import BusUnavailable
+from hive_runtime.redis_bus import RedisBus, connect
 
 OnBus = Callable[[Callable[[Bus], Awaitable[None]]], None]
 DAY_MS = 24 * 3600 * 1000
@@ -138,17 +144,21 @@ def test_sender_and_manager_are_told_once(in_ward: InWard) -> None:
 
 def test_a_notice_that_dies_makes_no_further_notice(in_ward: InWard) -> None:
     async def scenario(ward: Ward) -> None:
-        (notice,) = await ward.post.dead_letters()._mail.tell(["lin"], "hear", key="x")
+        (notice,) = await ward.post.dead_letters().mail.tell(["lin"], "hear", key="x")
         for _ in range(5):
-            await ward.fail(notice.id)
+            await ward.fail(notice)
+        await ward.post.record()
         await ward.post.dead_letters().bury()
-        assert ward.state(notice.id) == "dead"
+        assert ward.state(notice) == "dead"
         assert await inbox(ward.bus, MANAGER) == []
 
     in_ward(scenario)
 
 
-@pytest.mark.parametrize("outcome", [TurnOutcome.RATE_LIMITED, TurnOutcome.AUTH, TurnOutcome.CANCELLED])
+@pytest.mark.parametrize(
+    "outcome",
+    [outcome for outcome, follows in CONSEQUENCES.items() if not follows.counts and not is_done(outcome)],
+)
 def test_what_no_message_is_to_blame_for_does_not_count(in_ward: InWard, outcome: TurnOutcome) -> None:
     async def scenario(ward: Ward) -> None:
         sent = await ward.sent()
@@ -386,3 +396,47 @@ def test_an_entry_gone_from_the_inbox_already_is_no_obstacle(in_ward: InWard) ->
         assert len(await told(ward.bus, streams.DEAD)) == 1
 
     in_ward(scenario)
+
+
+def test_a_cancelled_message_is_done_with_and_its_sender_is_told_once(in_ward: InWard) -> None:
+    async def scenario(ward: Ward) -> None:
+        mine, operators = await ward.sent(), await ward.sent("o", sender=OPERATOR)
+        turn = await ward.take_up(mine, operators)
+        ended = TurnEnded(turn_id=turn, seq=9, outcome=TurnOutcome.CANCELLED, messages=(mine, operators))
+        for _ in range(2):
+            await ward.live(ended)
+        assert (ward.state(mine), ward.state(operators)) == ("acked", "acked")
+        (notice,) = await inbox(ward.bus, "ada")
+        assert notice.sender == "system"
+        assert f"cancelled the turn of lin that was about your message {mine}" in notice.body
+        assert await inbox(ward.bus, OPERATOR) == []
+
+    in_ward(scenario)
+
+
+def test_what_a_running_harness_holds_expires_only_without_a_sign_of_life(redis: RedisServer, tmp_path: Path) -> None:
+    """A turn of eight days is left alone while its harness keeps what it holds."""
+
+    async def scenario() -> None:
+        async with aclosing(RedisBus(redis.address)) as bus, aclosing(connect(redis.address)) as server:
+            post = await Post.open(bus, tmp_path, "ada", "lin", MANAGER)
+            ward = Ward(post)
+            await register(bus, "lin", running=True)
+            await post.directory.refresh()
+            old = await ward.sent("old")
+            async with aclosing(bus.reader()) as reader:
+                (entry,) = await reader.read_new(streams.inbox("lin"), "harness", "lin", count=1, block_ms=0)
+            dead = post.dead_letters(clock=lambda: time.time_ns() // 1_000_000 + 8 * DAY_MS)
+            await dead.expire()
+            assert ward.state(old) == "delivered"
+            await server.xclaim(streams.inbox("lin"), "harness", "lin", 0, [entry.id], idle=8 * DAY_MS, justid=True)
+            await dead.expire()
+            await dead.bury()
+            assert ward.state(old) == "expired"
+            assert await inbox(bus, "lin") == []
+            assert await bus.held(streams.inbox("lin"), "harness") == {}
+            (fact,) = await told_as(bus, streams.DEAD, MessageDead)
+            assert fact.reason == "lin holds it without a sign of life for 7 days"
+            post.messages.close()
+
+    asyncio.run(scenario())

@@ -186,6 +186,15 @@ def test_the_same_key_delivers_once_and_is_answered_alike(with_post: WithPost) -
     with_post(scenario)
 
 
+def test_a_send_that_one_batch_holds_twice_is_told(with_post: WithPost) -> None:
+    async def scenario(post: Post) -> None:
+        await post.post("ada", send("lin", key="k"), send("lin", key="k"))
+        assert len(await inbox(post.bus, "lin")) == 1
+        assert f"{message_id('ada', 'k', 'lin')}:delivered" in {e.id for e in await told(post.bus, streams.EVENTS)}
+
+    with_post(scenario)
+
+
 def test_a_used_key_says_nothing_new(with_post: WithPost) -> None:
     """What was recorded under a key stays what it was, in the inbox, in the store and in what is told."""
 
@@ -242,6 +251,65 @@ def test_a_crash_leaves_the_entry_for_the_next_broker(with_post: WithPost) -> No
         await post.worker("ada").handle(await post.take("ada", again=True))
         assert len(await inbox(post.bus, "lin")) == 1
         assert await post.take("ada", again=True) == []
+
+    with_post(scenario)
+
+
+def test_a_key_used_again_after_its_message_was_swept_brings_no_message_back(with_post: WithPost) -> None:
+    async def scenario(post: Post) -> None:
+        await post.post("ada", send("lin", key="k"))
+        with post.messages.store.transaction() as db:
+            db.execute("DELETE FROM messages")  # as retention does, once it is acked
+        await post.post("ada", send("lin", key="k"))
+        assert len(await inbox(post.bus, "lin")) == 1
+        assert post.records.recent() == []
+        assert len(await told_as(post.bus, streams.control("ada"), MessageAccepted)) == 2
+
+    with_post(scenario)
+
+
+def test_a_key_used_again_after_the_inbox_forgot_it_delivers_nothing(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        bus = MemoryBus()
+        post = await Post.open(bus, tmp_path, "ada", "lin")
+        await post.post("ada", send("lin", key="k"))
+        bus._keys.clear()  # a day later
+        await post.post("ada", send("lin", key="k"))
+        assert len(await inbox(post.bus, "lin")) == 1
+        post.messages.close()
+
+    asyncio.run(scenario())
+
+
+def test_nothing_is_refused_that_its_recipient_has(with_post: WithPost) -> None:
+    """A broker died after it delivered; the next would refuse, but its sender must not believe that."""
+
+    async def scenario(post: Post) -> None:
+        await post.bus.append(streams.outbox("ada"), send("lin", key="k"))
+        with pytest.raises(BusUnavailable):
+            await post.worker("ada", FailingBus(post.bus, fail_at=2)).handle(await post.take("ada"))
+        assert len(await inbox(post.bus, "lin")) == 1
+        for number in range(post.limits.inbox_hard):
+            await post.bus.append(streams.inbox("lin"), send("lin", str(number)))
+        await post.worker("ada").handle(await post.take("ada", again=True))
+        assert {answer.type for answer in await told(post.bus, streams.control("ada"))} == {MessageAccepted.TYPE}
+        assert {e.type for e in await told(post.bus, streams.EVENTS)} == {MessageAccepted.TYPE, MessageDelivered.TYPE}
+
+    with_post(scenario)
+
+
+def test_a_reply_to_what_is_not_on_record_yet_carries_the_trace_on(with_post: WithPost) -> None:
+    """Recording lags behind, and another broker may have delivered: the key beside the inbox knows."""
+
+    async def scenario(post: Post) -> None:
+        await post.bus.append(streams.outbox("ada"), send("lin", key="k"))
+        await post.worker("ada").handle(await post.take("ada"))
+        (first,) = await inbox(post.bus, "lin")
+        await post.bus.append(streams.outbox("lin"), send("ada", reply=first.id))
+        await post.worker("lin").handle(await post.take("lin"))
+        (reply,) = await inbox(post.bus, "ada")
+        assert (reply.trace_id, reply.hop, reply.in_reply_to) == (first.id, 1, first.id)
+        assert post.records.recent() == []
 
     with_post(scenario)
 

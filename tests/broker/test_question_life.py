@@ -7,9 +7,19 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+from tests.broker.post import emptied
 from tests.broker.threads_rig import NAMES, Rig, rigged
 from tests.support.failing_bus import FailingBus
+from tests.support.redis_server import RedisServer
 
 from hive_contracts.envelope import Payload
 from hive_contracts.ids import question_id
@@ -21,6 +31,7 @@ from hive_contracts.questions import (
     ThreadAccepted,
     ThreadRefused,
 )
+from hive_runtime.bus import Bus
 from hive_runtime.errors import BusUnavailable
 from hive_runtime.memory_bus import MemoryBus
 
@@ -47,14 +58,19 @@ class QuestionLife(RuleBasedStateMachine):
     def begin(self) -> None:
         self.runner = asyncio.Runner()
         self.directory = tempfile.TemporaryDirectory()
-        self.rig: Rig = self.runner.run(rigged(MemoryBus(), Path(self.directory.name)))
+        self.bus_of_all = self.runner.run(self.open_bus())
+        self.rig: Rig = self.runner.run(rigged(self.bus_of_all, Path(self.directory.name)))
         self.asked: dict[str, Asked] = {}
         self.number = 0
         self.fail_at: int | None = None
 
+    async def open_bus(self) -> Bus:
+        return MemoryBus()
+
     def teardown(self) -> None:
         if hasattr(self, "rig"):
             self.rig.close()
+            self.runner.run(self.bus_of_all.aclose())
             self.runner.close()
             self.directory.cleanup()
 
@@ -170,3 +186,16 @@ TestQuestionLife = QuestionLife.TestCase
 TestQuestionLife.settings = settings(
     max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+
+class QuestionLifeOnRedis(QuestionLife):
+    server: RedisServer
+
+    async def open_bus(self) -> Bus:
+        return await emptied(self.server)
+
+
+def test_questions_live_alike_on_a_real_server(redis: RedisServer) -> None:
+    QuestionLifeOnRedis.server = redis
+    few = settings(max_examples=5, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(QuestionLifeOnRedis, settings=few)

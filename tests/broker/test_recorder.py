@@ -13,15 +13,17 @@ from tests.support.failing_bus import FailingBus
 from hive_broker.config import BrokerSettings
 from hive_broker.dead_letters import DeadLetters
 from hive_broker.directory import Directory
-from hive_broker.mail import SystemMail
+from hive_broker.known import Known
+from hive_broker.mail import Mail
 from hive_broker.recorder import Recorder
 from hive_contracts import streams
-from hive_contracts.agents import TurnOutcome
+from hive_contracts.agents import AgentLoggedIn, TurnOutcome
 from hive_contracts.envelope import Envelope, Payload
 from hive_contracts.messages import Message, MessageAcked, MessageFailed, MessageInTurn, MessageState
+from hive_contracts.stores import StoreReplaced
 from hive_contracts.turns import TurnEnded, TurnJoined, TurnStarted, TurnText
 from hive_runtime.bus import Bus, Entry
-from hive_runtime.errors import BusUnavailable
+from hive_runtime.errors import BusUnavailable, StoreUnavailable
 from hive_runtime.memory_bus import MemoryBus
 from hive_runtime.records.dead import DeadLetterWriter
 from hive_runtime.records.events import EventReader, EventWriter
@@ -50,7 +52,7 @@ class Desk:
             bus=bus,
             writer=DeadLetterWriter(self.messages.store),
             directory=directory,
-            mail=SystemMail(bus=bus, messages=self.messages, directory=directory),
+            mail=Mail(bus, Known(bus, self.messages), directory),
             settings=BrokerSettings(),
         )
 
@@ -84,7 +86,7 @@ def _at_a_desk(tmp_path: Path, scenario: Scenario) -> None:
         bus = MemoryBus()
         await bus.ensure_group(STREAM, streams.GROUP_RECORDER)
         with closing(MessageWriter(tmp_path / "broker.sqlite")) as messages:
-            messages.accept([_message("m-1", "lin"), _message("m-2", "lin"), _message("m-eve", "eve")])
+            messages.record([(_message(*who), 0) for who in (("m-1", "lin"), ("m-2", "lin"), ("m-eve", "eve"))])
             with closing(EventWriter(tmp_path / "events.sqlite")) as events:
                 await scenario(Desk(bus, messages, events, tmp_path))
 
@@ -134,7 +136,7 @@ def test_nobody_tells_of_anothers_messages(tmp_path: Path) -> None:
     async def scenario(desk: Desk) -> None:
         others = ["m-eve", "m-unknown", "x" * 100_000]
         await desk.record(started(*others), ended(others), MessageAcked(message_id="m-eve", recipient="eve"))
-        assert desk.state("m-eve") is MessageState.ACCEPTED
+        assert desk.state("m-eve") is MessageState.DELIVERED
         assert await desk.facts() == []
 
     _at_a_desk(tmp_path, scenario)
@@ -155,6 +157,52 @@ def test_a_message_read_by_the_operator_is_acked(tmp_path: Path) -> None:
         await desk.record(MessageAcked(message_id="m-1", recipient="lin"))
         assert desk.state("m-1") is MessageState.ACKED
         assert await desk.facts() == [(MessageAcked.TYPE, "m-1")]
+
+    _at_a_desk(tmp_path, scenario)
+
+
+def test_a_store_that_breaks_under_the_recorder_is_made_again_from_the_stream(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        recorder = desk.recorder()
+        texts = [TurnText(turn_id="t", seq=number, text=f"{number}" * 500) for number in range(40)]
+        await desk.live(*texts[:30])
+        await recorder.handle(await desk.take())
+        path = desk.data_dir / "events.sqlite"
+        desk.events.store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        desk.events.store.connection.execute("PRAGMA shrink_memory")
+        path.write_bytes(path.read_bytes()[:8192] + b"\xa5" * 100_000)
+        await desk.live(*texts[30:])
+        with pytest.raises(StoreUnavailable, match="cannot"):
+            await recorder.handle(await desk.take())
+        await recorder.handle(await desk.take(again=True))  # put back, then read again from the start
+        await recorder.handle(await desk.take())
+        assert [event.seq for event in EventReader(path).page()] == list(range(40))
+        (replaced,) = [event for event in await told(desk.bus, streams.EVENTS) if event.type == StoreReplaced.TYPE]
+        assert replaced.payload(StoreReplaced).store == "agents/lin/events.sqlite"
+        assert (desk.data_dir / Path(replaced.payload(StoreReplaced).kept_as).name).exists()
+
+    _at_a_desk(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("loss", ["all of it", "the newest"])
+def test_what_a_store_lost_while_nobody_looked_is_recorded_again(tmp_path: Path, loss: str) -> None:
+    async def scenario(desk: Desk) -> None:
+        recorder, path = desk.recorder(), desk.data_dir / "events.sqlite"
+        await desk.record(*(TurnText(turn_id="t", seq=number, text="hm") for number in range(5)))
+        desk.events.store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        before = path.read_bytes()
+        await desk.record(*(TurnText(turn_id="t", seq=number, text="hm") for number in range(5, 9)))
+        desk.events.close()
+        path.write_bytes(before if loss == "the newest" else b"")
+        with closing(EventWriter(path)) as events:
+            dead = desk.dead_letters(desk.bus)
+            recorder = Recorder("lin", bus=desk.bus, messages=desk.messages, events=events, dead=dead)
+            assert await recorder.align()
+            again = await desk.take()
+            await recorder.handle(again)
+            assert len(again) == (4 if loss == "the newest" else 9)
+            assert [event.seq for event in EventReader(path).page()] == list(range(9))
+            assert not await recorder.align()
 
     _at_a_desk(tmp_path, scenario)
 
@@ -205,5 +253,15 @@ def test_without_an_event_store_messages_still_move(tmp_path: Path) -> None:
         await recorder.handle(await desk.take())
         assert desk.state("m-1") is MessageState.IN_TURN
         assert desk.recorded() == []
+
+    _at_a_desk(tmp_path, scenario)
+
+
+def test_all_are_told_of_a_login_under_the_name_of_whose_stream_it_is(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.record(AgentLoggedIn(agent="mallory"))
+        (fact,) = await told(desk.bus, streams.EVENTS)
+        assert (fact.type, fact.subject, fact.source) == ("agent.logged_in", "lin", "broker")
+        assert fact.data == {"agent": "lin"}
 
     _at_a_desk(tmp_path, scenario)

@@ -1,6 +1,7 @@
 """The whole broker: from outboxes to inboxes and records, for agents old and new, through a server's death."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, closing, suppress
 from pathlib import Path
@@ -9,15 +10,17 @@ from typing import TypeVar
 import pytest
 from tests.broker.post import register, send
 from tests.support.redis_server import RedisServer
+from tests.support.waiting import eventually
 
 from hive_broker.config import BrokerSettings
 from hive_broker.service import Broker, run
 from hive_contracts import streams
-from hive_contracts.agents import ServiceBeat
+from hive_contracts.agents import ServiceBeat, TurnOutcome
 from hive_contracts.envelope import Envelope
-from hive_contracts.messages import MessageAccepted, MessageDelivered, MessageState
+from hive_contracts.messages import MessageAccepted, MessageAcked, MessageDelivered, MessageState
 from hive_contracts.names import OPERATOR
-from hive_contracts.turns import TurnStarted
+from hive_contracts.stores import StoreReplaced
+from hive_contracts.turns import TurnEnded, TurnStarted
 from hive_runtime.backoff import persist
 from hive_runtime.bus import Bus, ensure_principal
 from hive_runtime.errors import StoreUnavailable
@@ -144,7 +147,48 @@ def test_after_the_server_lost_everything_it_goes_on_by_itself(redis: RedisServe
     asyncio.run(scenario())
 
 
-def test_a_broken_store_ends_the_start_with_a_sentence(redis: RedisServer, tmp_path: Path) -> None:
-    (tmp_path / "broker.sqlite").write_bytes(b"no database at all, however long one looks at it" * 99)
-    with pytest.raises(StoreUnavailable, match=r"cannot use the store .*broker\.sqlite"):
+def test_a_store_of_a_newer_version_ends_the_start_with_a_sentence(redis: RedisServer, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "broker.sqlite")) as db:
+        db.execute("PRAGMA user_version=99")
+    with pytest.raises(StoreUnavailable, match=r"broker\.sqlite was written by a newer hyperhive"):
         asyncio.run(run(BrokerSettings(), tmp_path, redis.address))
+
+
+def _ended(message_id: str) -> TurnEnded:
+    return TurnEnded(turn_id="t", seq=1, outcome=TurnOutcome.OK, reason="", messages=(message_id,))
+
+
+async def _is_recorded(path: Path, message_id: str) -> bool:
+    """As acked."""
+    try:
+        view = MessageReader(path).get(message_id)
+    except StoreUnavailable:
+        return False
+    return view is not None and view.state is MessageState.ACKED
+
+
+def test_a_damaged_record_is_set_aside_and_made_anew_from_what_the_stream_holds(on_bus: OnBus, tmp_path: Path) -> None:
+    async def scenario(bus: Bus) -> None:
+        await register(bus, "ada", "lin")
+        path = tmp_path / "broker.sqlite"
+        async with _broker(bus, tmp_path):
+            for text in ("done", "waits"):
+                await bus.append(streams.outbox("ada"), send("lin", text, key=text))
+            done, _ = await _next(bus, streams.inbox("lin"), MessageDelivered.TYPE, 2)
+            for turn in (TurnStarted(turn_id="t", seq=0, messages=(done.subject,)), _ended(done.subject)):
+                await bus.append(streams.live("lin"), Envelope.of(turn, source="lin"))
+            await _next(bus, streams.EVENTS, MessageAcked.TYPE)
+        before = MessageReader(path).recent()
+        path.write_bytes(b"no database at all, however long one looks at it" * 99)
+        async with _broker(bus, tmp_path):
+            await eventually(lambda: _is_recorded(path, done.subject))
+            after = MessageReader(path).recent()
+            assert [(view.body, view.state, view.sent_at) for view in after] == [
+                (view.body, view.state, view.sent_at) for view in before
+            ]
+            (replaced,) = await _next(bus, streams.EVENTS, StoreReplaced.TYPE)
+            assert replaced.subject == "broker.sqlite"
+
+    on_bus(scenario)
+    (aside,) = tmp_path.glob("broker.sqlite.broken-*Z")
+    assert aside.read_bytes().startswith(b"no database")

@@ -6,11 +6,17 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.broker.post import inbox, register, told
+from tests.broker.post import inbox, record_all, register, told
 
 from hive_broker.config import BrokerSettings
+from hive_broker.dead_letters import DeadLetters
+from hive_broker.depths import Depths
 from hive_broker.directory import Directory
+from hive_broker.known import Known
 from hive_broker.limits import Limits
+from hive_broker.loops import LoopReport
+from hive_broker.mail import Mail
+from hive_broker.record import Record
 from hive_broker.threads import Threads, ThreadWorker
 from hive_contracts import streams
 from hive_contracts.envelope import Envelope, Payload
@@ -20,6 +26,7 @@ from hive_contracts.questions import ThreadAccepted, ThreadRefused
 from hive_contracts.reminders import ThreadsListed
 from hive_runtime.bus import Bus, Entry, ensure_principal
 from hive_runtime.memory_bus import MemoryBus
+from hive_runtime.records.dead import DeadLetterWriter
 from hive_runtime.records.messages import MessageWriter
 from hive_runtime.records.threads import ThreadReader, ThreadWriter
 
@@ -59,11 +66,10 @@ class Rig:
 
     def open(self) -> None:
         self.messages = MessageWriter(self.path)
-        self.store = ThreadWriter(self.path)
+        self.store = ThreadWriter(self.messages.store)
 
     def close(self) -> None:
         self.messages.close()
-        self.store.close()
 
     def restart(self) -> None:
         """The broker's process ends and another one begins."""
@@ -71,13 +77,18 @@ class Rig:
         self.open()
 
     def threads(self, bus: Bus | None = None) -> Threads:
+        bus = bus or self.bus
+        known = Known(bus, self.messages)
+        mail = Mail(bus, known, self.directory)
         return Threads.build(
-            bus or self.bus,
             self.store,
-            messages=self.messages,
+            known=known,
+            mail=mail,
             directory=self.directory,
             clock=self.time,
             limits=self.limits,
+            depths=Depths(bus, self.limits.inbox_soft),
+            loops=LoopReport(bus=bus, messages=self.messages, known=known, mail=mail),
             most_open=self.most_open,
             most_reminders=self.most_reminders,
         )
@@ -87,6 +98,18 @@ class Rig:
 
     async def handle(self, who: str, entries: list[Entry], bus: Bus | None = None) -> None:
         await ThreadWorker(who, bus=bus or self.bus, threads=self.threads(bus)).handle(entries)
+
+    async def record(self) -> None:
+        """Record what was told since."""
+        mail = Mail(self.bus, Known(self.bus, self.messages), self.directory)
+        dead = DeadLetters(
+            bus=self.bus,
+            writer=DeadLetterWriter(self.messages.store),
+            directory=self.directory,
+            mail=mail,
+            settings=BrokerSettings(),
+        )
+        await record_all(self.bus, Record(self.bus, self.messages, dead))
 
     async def post(self, who: str, payload: Payload, *, key: str = "") -> str:
         """Put a request into the outbox of `who`; its key."""

@@ -17,7 +17,7 @@ from tests.dashboard.scene import Scene, brokered
 from tests.support.redis_server import RedisServer
 
 from hive_contracts import streams
-from hive_contracts.agents import ContainerStatus, Desired, TurnState
+from hive_contracts.agents import ContainerStatus, Desired, TurnOutcome, TurnState
 from hive_contracts.envelope import Envelope
 from hive_contracts.questions import AskQuestion
 from hive_contracts.turns import TurnNote, TurnStderr, TurnText, TurnThinking, TurnToolCall, TurnToolResult
@@ -444,5 +444,35 @@ def test_a_question_is_answered_without_javascript(play: Callable[[Play], None])
         await expect(page.locator("#flash")).to_contain_text("Answered.")
         await stage.goto(page, "/questions")
         await expect(page.locator(".question-answer")).to_have_text("operator: A\nC\nand D")
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
+def test_a_dead_letter_shows_itself_and_is_sent_again(play: Callable[[Play], None], viewport: ViewportSize) -> None:
+    async def scenario(stage: Stage) -> None:
+        home = await stage.page(viewport)
+        letters = await home.context.new_page()
+        await stage.goto(letters, "/dead-letters")
+        await expect(letters.locator("#main")).to_contain_text("No dead letters.")
+        link = home.locator("#nav-dead")
+        await expect(link).to_be_hidden()
+        await stage.scene.send("operator", "hm1nd", "poison")
+        entry_id, message = await stage.scene.take("hm1nd")
+        for _ in range(5):
+            turn = await stage.scene.begin("hm1nd", message)
+            await turn.end(entry_id, TurnOutcome.ENGINE_CRASHED, reason="exit status 9")
+
+        await expect(link).to_have_text("Dead letters 1")
+        letter = letters.locator(".message", has_text="poison")
+        await expect(letter).to_contain_text("5 tries failed, the last with: engine_crashed: exit status 9")
+        await no_sideways_scroll(letters)
+        await letters.screenshot(path=ARTIFACTS / f"dead-letters-{viewport['width']}.png", full_page=True)
+
+        await letter.get_by_role("button", name="Send again").click()
+        await expect(letters.locator("#main")).to_contain_text("No dead letters.")
+        await expect(link).to_be_hidden()
+        _, again = await stage.scene.take("hm1nd")
+        assert again.id == message.id
 
     play(scenario)

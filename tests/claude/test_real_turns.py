@@ -14,7 +14,7 @@ from tests.support.waiting import until
 
 from hive_contracts import streams
 from hive_contracts.agents import Engine
-from hive_contracts.turns import TurnNote, TurnToolCall, TurnToolResult
+from hive_contracts.turns import TurnNote, TurnPartial, TurnText, TurnToolCall, TurnToolResult
 from hive_harness.config import HarnessConfig
 from hive_harness.service import Harness
 from hive_runtime.memory_bus import MemoryBus
@@ -139,8 +139,8 @@ def test_a_failure_of_the_model_api_is_told_apart_and_the_message_is_tried_again
         ended = await world.turn_end()
         assert ended["outcome"] == outcome, ended
         model.script = lambda request: Reply("well again")
-        ended = await world.turn_end()
-        assert (ended["outcome"], ended["messages"]) == ("ok", [head])
+        again = await world.until(lambda event: event.type == "turn.ended" and event.data["messages"] == [head])
+        assert again.data["outcome"] == "ok"
 
     play(config, story)
 
@@ -211,3 +211,15 @@ def test_an_engine_that_is_killed_in_a_turn_is_started_again_and_the_session_res
 
     play(config_of(tmp_path, claude, model), story)
     assert "remember this" in "\n".join(model.requests[-1].texts)
+
+
+def test_what_the_model_says_is_told_while_it_says_it(tmp_path: Path, claude: Path, model: ModelServer) -> None:
+    model.script = lambda request: Reply("one two three")
+
+    async def story(world: Outside, harness: Harness) -> None:
+        await world.deliver("count")
+        assert (await world.turn_end())["outcome"] == "ok"
+        said = [event.data["text"] for event in world.seen if event.type in {TurnPartial.TYPE, TurnText.TYPE}]
+        assert said == ["one two ", "one two three"]
+
+    play(config_of(tmp_path, claude, model), story)

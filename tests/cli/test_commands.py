@@ -153,6 +153,30 @@ def test_spawn_sends_what_was_given(api: FakeApi, hive: Hive, capsys: Capture) -
     assert "ada is made" in capsys.readouterr().out
 
 
+def test_spawn_sends_the_policy_of_shell_commands(api: FakeApi, hive: Hive) -> None:
+    api.answers["POST", "/api/v1/agents"] = (201, ADA)
+    assert hive("spawn", "ada", "--model", "opus", "--allow", "git *", "--allow", "make *", "--policy", "deny") == 0
+    assert api.asked[0]["body"]["config"] == {
+        "model": "opus",
+        "policy": {"bash_patterns": ["git *", "make *"], "permission_policy": "deny"},
+    }
+
+
+def test_a_model_is_shown_overridden_and_cleared(api: FakeApi, hive: Hive, capsys: Capture) -> None:
+    view = ADA | {
+        "model": {"name": "opus", "source": "override"},
+        "state": {"model": {"active": "haiku", "queued": "opus", "last_switched": None}},
+    }
+    api.answers["GET", "/api/v1/agents/ada"] = api.answers["POST", "/api/v1/agents/ada/model"] = (200, view)
+    assert hive("model", "ada") == 0
+    assert "haiku, then opus (override)" in capsys.readouterr().out
+    assert hive("model", "ada", "opus") == 0
+    assert "ada uses opus from its next turn on." in capsys.readouterr().out
+    assert hive("model", "ada", "--clear") == 0
+    assert [asked["body"] for asked in api.asked] == [None, {"model": "opus"}, {"model": None}]
+    assert hive("model", "ada", "opus", "--clear") == 2
+
+
 @pytest.mark.parametrize("verb", ["start", "stop", "restart"])
 def test_a_lifecycle_verb_posts_to_the_agent(verb: str, api: FakeApi, hive: Hive) -> None:
     api.answers["POST", f"/api/v1/agents/ada/{verb}"] = (200, ADA)

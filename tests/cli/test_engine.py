@@ -53,7 +53,6 @@ def test_a_sign_in_of_the_manager_is_enough(data: DataDir, tmp_path: Path) -> No
     ("version", "status", "environ", "sentence"),
     [
         ("1.9.9", 0, KEY, "is too old, 2.0 is needed"),
-        ("2.1.5", 0, {}, "not signed in"),
         ("2.1.5", 3, KEY, "--version failed with exit status 3"),
         ("garbage", 0, KEY, "--version failed"),
     ],
@@ -68,6 +67,26 @@ def test_what_is_wrong_is_the_reason_for_scripted_and_an_error_when_claude_was_a
     assert sentence in chosen.reason
     with pytest.raises(Refused, match=sentence):
         choose("claude", data, environ)
+
+
+def test_claude_that_is_not_signed_in_runs_only_when_asked_for_and_waits_for_its_logins(
+    data: DataDir, tmp_path: Path
+) -> None:
+    claude(tmp_path / "bin", "2.1.5")
+    environ = {"PATH": str(tmp_path / "bin")}
+    chosen = choose(None, data, environ)
+    assert (chosen.engine, "not signed in" in chosen.reason) == ("scripted", True)
+    asked = choose("claude", data, environ)
+    assert (asked.engine, "sign each agent in" in asked.reason) == ("claude", True)
+
+
+def test_a_key_in_the_secrets_is_enough(data: DataDir, tmp_path: Path) -> None:
+    claude(tmp_path / "bin", "2.1.5")
+    data.secrets.mkdir(parents=True)
+    (data.secrets / "model-key").write_text("sk-ant-api03-secret")
+    chosen = choose(None, data, {"PATH": str(tmp_path / "bin")})
+    assert chosen.engine == "claude"
+    assert "sk-ant" not in chosen.reason
 
 
 def test_a_variable_that_names_nothing_is_said(data: DataDir) -> None:

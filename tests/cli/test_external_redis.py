@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from tests.support.redis_server import RedisServer
 
+from hive_cli.errors import UsageProblem
 from hive_cli.stack import redis_external
 from hive_contracts.errors import Refused
 from hive_runtime import acl
@@ -118,3 +119,14 @@ def test_user_and_password_are_taken_out_of_the_url(
 ) -> None:
     found = redis_external.parse(url)
     assert (found.url, found.username, found.password) == (bare, username, password)
+
+
+def test_sentinels_are_taken_with_user_and_password_of_the_servers() -> None:
+    found = redis_external.parse("sentinel://me:p%40ss@one:26379,two:26380/hive")
+    assert (found.url, found.username, found.password) == ("sentinel://one:26379,two:26380/hive", "me", "p@ss")
+
+
+@pytest.mark.parametrize("url", ["sentinel://one:26379", "sentinel://one:port/hive", "sentinel:///hive"])
+def test_sentinels_without_a_service_or_a_place_are_refused_without_showing_the_password(url: str) -> None:
+    with pytest.raises(UsageProblem, match="names no Sentinels"):
+        redis_external.parse(url)

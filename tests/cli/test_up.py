@@ -135,7 +135,7 @@ def test_a_service_that_dies_is_started_again(data: Path) -> None:
     up.says("Sign in:")
     first = up.pids()["broker"]
     os.kill(first, signal.SIGKILL)
-    up.says("broker died (SIGKILL); starting it again in")
+    up.says("broker died (SIGKILL); starting it again at once")
     wait_until(lambda: up.pids()["broker"] != first)
     assert up.interrupt() == 0
 

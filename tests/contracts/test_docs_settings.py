@@ -12,12 +12,14 @@ from hive_dashboard.config import DashboardSettings
 from hive_runtime.agent_settings import HarnessSettings
 from hive_runtime.settings import Settings
 from hive_supervisor.config import SupervisorSettings
+from hive_supervisor.retention.config import RetentionSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 SECTIONS: dict[str, type[Settings]] = {
     "redis": RedisSettings,
     "broker": BrokerSettings,
     "supervisor": SupervisorSettings,
+    "retention": RetentionSettings,
     "dashboard": DashboardSettings,
     "harness": HarnessSettings,
 }

@@ -32,6 +32,7 @@ from hive_contracts.agents import (
 from hive_contracts.envelope import Envelope, Payload
 from hive_contracts.ids import new_id
 from hive_contracts.messages import Message, MessageDelivered, SendMessage
+from hive_contracts.models import AgentModel, SetModel
 from hive_contracts.turns import TurnEnded, TurnStarted, Usage
 from hive_runtime.bus import Bus, ensure_principal
 from hive_runtime.consumer import Consumer
@@ -138,10 +139,12 @@ class Scene:
             await self.agent(name)
             await self.state(name)
         stops = envelope.type == "agent.stop"
-        changes = {
+        changes: dict[str, Any] = {
             "desired": Desired.STOPPED if stops else Desired.RUNNING,
             "container": ContainerStatus.STOPPED if stops else ContainerStatus.RUNNING,
         }
+        if envelope.type == SetModel.TYPE:
+            changes = {"model": AgentModel(name=envelope.data["model"] or "haiku")}
         await self.register(self.records[name].model_copy(update=changes))
         await self.tell(CommandDone(command=envelope.type, subject=name), **about)
 

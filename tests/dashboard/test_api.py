@@ -45,7 +45,8 @@ def test_a_message_is_sent_taken_up_answered_and_read(on_bus: OnBus, tmp_path: P
             found = await hive.message(message.id, "acked")
             steps = {step["state"] for step in found["message"]["steps"]}
             assert steps == {"accepted", "delivered", "in_turn", "acked"}
-            answer = found["conversation"][1]
+            await eventually(lambda: _is_answered(hive.api, message.id))
+            answer = (await hive.api.get(f"/api/v1/messages/{message.id}")).json()["conversation"][1]
             assert answer["body"] == "hello to you"
 
             await hive.message(answer["id"], "delivered")
@@ -55,6 +56,10 @@ def test_a_message_is_sent_taken_up_answered_and_read(on_bus: OnBus, tmp_path: P
             assert await bus.depth(streams.inbox("operator")) == 0
 
     on_bus(scenario)
+
+
+async def _is_answered(api: httpx.AsyncClient, message_id: str) -> bool:
+    return len((await api.get(f"/api/v1/messages/{message_id}")).json()["conversation"]) == 2
 
 
 async def _read(api: httpx.AsyncClient, message_id: str) -> None:

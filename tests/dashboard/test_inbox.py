@@ -40,7 +40,7 @@ def test_a_crash_between_telling_and_acknowledging_leaves_nothing_in_the_inbox(t
         envelope = Envelope.of(MessageDelivered(message=MESSAGE), source="broker")
         await bus.deliver([Delivery(OPERATOR, MESSAGE.id, envelope)])
         with closing(MessageWriter(tmp_path / "broker.sqlite")) as writer:
-            writer.accept([MESSAGE])
+            writer.record([(MESSAGE, 0)])
         store = MessageReader(tmp_path / "broker.sqlite")
         first = OperatorInbox(FailingBus(bus, fail_at=2), store)  # the third call acknowledges
         await first.take_lease()

@@ -12,6 +12,7 @@ from tests.support.waiting import until
 from hive_contracts import streams
 from hive_contracts.envelope import Envelope
 from hive_contracts.ids import question_id
+from hive_contracts.permissions import PermissionRequest
 from hive_contracts.questions import AskQuestion
 from hive_dashboard.hub import Cursor
 from hive_dashboard.updates import HOME
@@ -168,3 +169,35 @@ def test_without_a_broker_the_answer_is_stored_and_says_so(tmp_path: Path) -> No
             assert await hive.scene.bus.depth(streams.outbox("operator")) == 1
 
     asyncio.run(main())
+
+
+def test_a_question_of_permission_shows_the_exact_command_and_its_buttons(tmp_path: Path) -> None:
+    command = "git push <origin>;\n\trm -rf \u202ex"
+
+    async def scenario(hive: Opened) -> None:
+        wanted = PermissionRequest(tool="Bash", command=command, pattern="git push *")
+        new_id = await ask(hive, "May I use Bash?", permission=wanted, ttl_seconds=600)
+        page = (await hive.browser.get("/")).text
+        assert 'class="command"' in page
+        assert "git push &lt;origin&gt;;\n\trm -rf ‹U+202E›x</pre>" in page
+        for word in ("once", "always", "no"):
+            assert f'name="choice" value="{word}"' in page
+        assert "Always <code>git push *</code>" in page
+        await hive.post(f"/answer-question/{new_id}", choice="always", text="just this branch")
+        view = (await hive.api.get(f"/api/v1/questions/{new_id}")).json()
+        assert view["answer"] == "always\njust this branch"
+        assert view["permission"]["command"] == command
+        assert "proposes the pattern <code>git push *</code>" in (await hive.browser.get("/questions")).text
+        assert await answers(hive) == [], "its tool call waits for it, so nobody is woken"
+
+    in_a_hive(tmp_path, scenario)
+
+
+def test_where_no_pattern_could_allow_it_always_is_not_offered(tmp_path: Path) -> None:
+    async def scenario(hive: Opened) -> None:
+        await ask(hive, "May I?", permission=PermissionRequest(tool="Bash", command="a; b"))
+        page = (await hive.browser.get("/questions")).text
+        assert 'value="once"' in page
+        assert 'value="always"' not in page
+
+    in_a_hive(tmp_path, scenario)

@@ -125,3 +125,23 @@ def test_the_tail_is_bounded_and_forgets_turns_with_their_events() -> None:
         assert len(live.joined("hm1nd", [])) == TAIL_EVENTS
 
     asyncio.run(scenario())
+
+
+def test_what_is_half_said_is_shown_until_the_whole_comes_and_is_in_no_history() -> None:
+    async def scenario() -> tuple[str, list[str]]:
+        hub = Hub()
+        live = Live(hub, Renderer())
+        cursor = hub.cursor(agent_topic("hm1nd"))
+        partial = RecordedEvent("2-1", NOW, "turn.partial", "t1", 0, {"turn_id": "t1", "of": "text", "text": "I <b>"})
+        for item in (STORY[0], partial, STORY[1]):
+            live.take("hm1nd", item, size=100)
+        text = await _first(hub.follow(agent_topic("hm1nd"), cursor))
+        return text, [event.type for event in live.joined("hm1nd", [])]
+
+    text, kept = asyncio.run(scenario())
+    said, gone = re.findall(r"event: (t-\w+-partial)\n((?:data: .*\n)*)", text)
+    assert "I &lt;b&gt;" in said[1]
+    assert (gone[0], gone[1].strip()) == (said[0], "data:")
+    assert text.index("I will") > text.rindex("-partial")
+    assert kept == ["turn.started", "turn.text"]
+    assert f'sse-swap="{said[0]}"' in text

@@ -54,7 +54,8 @@ def test_the_engine_gets_its_credentials_and_nothing_else_of_the_harnesss_enviro
     config = config_from_environment(environ, HarnessSettings())
     command = engine_kind(config).command(Attachment(Path("mcp.json"), Path("settings.json"), "session-1"))
     assert (config.engine, config.role, config.model) == (Engine.CLAUDE, Role.MANAGER, "haiku")
-    assert command.env["ANTHROPIC_API_KEY"] == "key"
+    assert command.secrets == {"CLAUDE_CODE_API_KEY_FILE_DESCRIPTOR": "key"}
+    assert "key" not in {*command.env.values(), *command.argv}
     assert command.env["HOME"] == str(tmp_path / "home")
     assert not [name for name in command.env if name.startswith("HIVE_") or name == "SECRET"]
     assert command.argv[-2:] == ["--resume", "session-1"]

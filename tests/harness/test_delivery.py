@@ -3,14 +3,18 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from tests.support.agent_rig import AGENT, Outside, config_for, of_type, outside, running
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import eventually
 
 from hive_contracts import streams
 from hive_contracts.messages import MessageRefused
 from hive_contracts.turns import TurnEnded, TurnJoined, TurnStarted, TurnToolResult
 from hive_runtime.bus import Ack, Batch, Bus
 from hive_runtime.memory_bus import MemoryBus
+from hive_runtime.redis_bus import RedisBus, connect
 
 Scenario = Callable[[Outside, Bus], Awaitable[None]]
 
@@ -101,5 +105,44 @@ def test_a_refusal_says_whether_to_try_later_or_to_stop(tmp_path: Path) -> None:
         assert said["too_fast"] == said["inbox_full"] == "no. Try the same call again later."
         assert said["loop_guard"] == "no. Trying again will not help."
         assert said["refused"] == "no. Try again with other arguments."
+
+    _beside_a_harness(tmp_path, scenario)
+
+
+def test_the_messages_of_a_long_turn_are_never_idle_for_long(tmp_path: Path, redis: RedisServer) -> None:
+    """What was idle for long belongs to a dead harness: an hour is made up here, and the heartbeat ends it."""
+    an_hour_ms = 3_600_000
+    stream, group = streams.inbox(AGENT), streams.GROUP_HARNESS
+
+    async def main() -> None:
+        bus = RedisBus(redis.address, load_functions=True)
+        admin: Any = connect(redis.address)
+        try:
+            async with outside(bus) as world, running(config_for(tmp_path, heartbeat_s=0.05), bus):
+                await world.deliver("!bash while [ ! -e go ]; do sleep 0.02; done")
+                await world.until(of_type("turn.tool_call"))
+                (before,) = await admin.xpending_range(stream, group, "-", "+", 10)
+                await admin.xclaim(stream, group, AGENT, 0, [before["message_id"]], idle=an_hour_ms, justid=True)
+
+                async def beats() -> bool:
+                    (now,) = await admin.xpending_range(stream, group, "-", "+", 10)
+                    assert now["times_delivered"] == before["times_delivered"]
+                    return bool(now["time_since_delivered"] < an_hour_ms)
+
+                await eventually(beats)
+                (tmp_path / "state/go").touch()
+                assert (await world.turn_end())["outcome"] == "ok"
+        finally:
+            await admin.aclose()
+            await bus.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_send_may_be_urgent(tmp_path: Path) -> None:
+    async def scenario(world: Outside, bus: Bus) -> None:
+        await world.deliver('!call send {"to": "bob", "body": "fire", "urgent": true}')
+        await world.turn_end()
+        assert [(send.to, send.urgent) for send in world.sent] == [("bob", True)]
 
     _beside_a_harness(tmp_path, scenario)

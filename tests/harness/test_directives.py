@@ -127,7 +127,7 @@ def test_each_failure_has_its_outcome_and_the_message_stays(tmp_path: Path) -> N
         ended = await world.turn_end()
         assert (ended["outcome"], ended["messages"]) == ("rate_limited", [head])
         waiting = await world.until(lambda event: event.data.get("state", {}).get("state") == "rate_limited")
-        assert waiting.data["state"]["detail"].startswith("trying again in")
+        assert waiting.data["state"]["detail"].startswith("until ")
         assert await world.bus.depth(streams.inbox(AGENT)) == 1
 
     play(tmp_path, story)
@@ -171,7 +171,7 @@ def test_a_hanging_turn_is_ended_and_its_engine_with_it(tmp_path: Path) -> None:
         ended = await world.turn_end()
         assert ended["outcome"] == "engine_hung"
 
-    play(tmp_path, story, turn_limit_s=1)
+    play(tmp_path, story, silence_limit_s=1)
 
 
 def test_a_session_goes_on_in_a_warm_engine_and_in_a_new_one(tmp_path: Path) -> None:

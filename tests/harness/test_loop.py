@@ -43,7 +43,7 @@ def test_live_events_of_a_turn_are_numbered_without_gaps(on_bus: OnBus, tmp_path
         async with outside(bus) as world, running(config_for(tmp_path), bus):
             await world.deliver("!say a\n!bash echo b\n!call whoami")
             await world.turn_end()
-        numbers = [event.data["seq"] for event in world.seen if event.type.startswith("turn.")]
+        numbers = [event.data["seq"] for event in world.seen if "seq" in event.data]
         assert numbers == list(range(len(numbers)))
 
     on_bus(scenario)
@@ -244,7 +244,7 @@ def test_told_to_stop_in_a_turn_the_message_stays_and_the_turn_is_told_to_be_ove
                 head = await world.deliver("!say begun\n!hang")
                 await world.until(of_type("turn.text"))
             ended = await world.turn_end()
-            assert (ended["outcome"], ended["messages"]) == ("cancelled", [head])
+            assert (ended["outcome"], ended["messages"]) == ("interrupted", [head])
             assert await bus.depth(streams.inbox(AGENT)) == 1
 
     on_bus(scenario)
@@ -275,13 +275,13 @@ def test_the_state_tells_what_the_agent_does(on_bus: OnBus, tmp_path: Path) -> N
             ended = await world.turn_end()
             await world.at_rest()
             states = [change.state for change in world.events(AgentStateChanged)]
-            assert [state.state for state in states] == ["starting", "idle", "thinking", "thinking", "thinking", "idle"]
+            assert [state.state for state in states] == ["starting", "idle", "thinking", "thinking", "idle"]
             last = states[-1]
             assert last.last_turn
             assert (last.last_turn.turn_id, last.last_turn.outcome) == (ended["turn_id"], "ok")
             assert last.last_turn.started >= began
             assert last.context_tokens == 1500
-            assert last.cost_usd > 0
+            assert last.cost_usd == last.cost_day_usd == last.cost_turn_usd > 0
             assert last.session_id == ended["session_id"]
             mirrored = (await bus.hash_all(streams.state(AGENT)))[streams.STATE_FIELD]
             assert harness.status.state.model_validate_json(mirrored).agent == AGENT
@@ -314,7 +314,7 @@ def test_engines_that_die_on_an_old_session_are_given_a_new_one(tmp_path: Path) 
         bus = MemoryBus()
         async with outside(bus) as world, running(config, bus):
             await world.deliver("!say hello")
-            outcomes = [(await world.turn_end())["outcome"] for _ in range(3)]
-            assert outcomes == ["engine_crashed", "engine_crashed", "ok"]
+            outcomes = [(await world.turn_end())["outcome"] for _ in range(2)]
+            assert outcomes == ["engine_crashed", "ok"]
 
     asyncio.run(main())

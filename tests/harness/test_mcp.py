@@ -64,7 +64,7 @@ def test_the_sdks_client_finds_and_calls_the_tools(tmp_path: Path, mode: str) ->
         async with client_of(harness, mode) as client:
             tools = {tool.name: tool for tool in (await client.list_tools()).tools}
             threads = {"ask_operator", "ask", "answer", "remind", "open_threads", "cancel_thread"}
-            assert set(tools) == {"recv", "send", "whoami"} | threads
+            assert set(tools) >= {"recv", "send", "whoami", "nap", "permission"} | threads
             assert tools["send"].input_schema["required"] == ["to", "body"]
             assert json.loads(text_of(await client.call_tool("whoami", {})))["name"] == AGENT
 
@@ -87,7 +87,7 @@ def test_send_in_a_turn_says_which_message_it_made(tmp_path: Path) -> None:
     [
         ("send", {"to": "bob"}, "body: Field required"),
         ("send", {"to": "bob", "body": 3}, "body: Input should be a valid string"),
-        ("send", {"to": "bob", "body": "x", "urgent": True}, "urgent: Extra inputs are not permitted"),
+        ("send", {"to": "bob", "body": "x", "loud": True}, "loud: Extra inputs are not permitted"),
         ("send", {"to": "Bob!", "body": "x"}, "'Bob!' is not an agent name"),
         ("send", {"to": "all", "body": "x"}, "'all' is reserved"),
         ("send", {"to": AGENT, "body": "x"}, "cannot send to yourself"),

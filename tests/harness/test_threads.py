@@ -1,82 +1,18 @@
 """The tools for questions and reminders, from the scripted engine through a real broker and back."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.broker.post import register
-from tests.support.agent_rig import AGENT, Outside, config_for, of_type, running
+from tests.broker.post import inbox
+from tests.support.agent_rig import AGENT
+from tests.support.small_hive import World, play
 from tests.support.waiting import until
 
-from hive_broker.config import BrokerSettings
-from hive_broker.service import Broker
-from hive_contracts import streams
-from hive_contracts.envelope import Envelope, Payload
 from hive_contracts.messages import SendMessage
-from hive_contracts.questions import AnswerQuestion, AskQuestion, QuestionView
+from hive_contracts.questions import AnswerQuestion, AskQuestion
 from hive_contracts.turns import TurnToolResult
-from hive_harness.service import Harness
-from hive_runtime.memory_bus import MemoryBus
-from hive_runtime.records.messages import MessageReader, MessageWriter
-from hive_runtime.records.threads import ThreadReader
-
-
-@dataclass(slots=True)
-class World:
-    """A hive of `AGENT`, whose harness is real, and bob; the test is the operator and bob's harness."""
-
-    bus: MemoryBus
-    outside: Outside
-    path: Path
-    harness: Harness | None = field(default=None)
-
-    async def post(self, who: str, payload: Payload) -> None:
-        await self.bus.append(streams.outbox(who), Envelope.of(payload, source=who))
-
-    async def tell(self, *lines: str) -> dict[str, Any]:
-        """A message of the operator with these lines, and the end of its turn."""
-        await self.post("operator", SendMessage(to=AGENT, body="\n".join(lines)))
-        return await self.outside.turn_end()
-
-    def results(self) -> list[str]:
-        """What tools have answered in the turns seen."""
-        return [result.text for result in self.outside.events(TurnToolResult)]
-
-    def open_to(self, name: str) -> list[QuestionView]:
-        return ThreadReader(self.path).open_to(name)
-
-    def inbox(self, name: str) -> list[str]:
-        return [message.body for message in reversed(MessageReader(self.path).inbox(name))]
-
-
-@asynccontextmanager
-async def hive(directory: Path) -> AsyncIterator[World]:
-    bus = MemoryBus()
-    await register(bus, AGENT, "bob")
-    messages = MessageWriter(directory / "broker.sqlite")
-    broker = asyncio.create_task(Broker(BrokerSettings(), directory, bus, messages).run())
-    try:
-        async with running(config_for(directory), bus) as harness:
-            outside = Outside(bus)
-            await outside.until(of_type("state.changed"))
-            yield World(bus, outside, directory / "broker.sqlite", harness)
-    finally:
-        broker.cancel()
-        await asyncio.wait([broker])
-        messages.close()
-
-
-def play(directory: Path, story: Callable[[World], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with asyncio.timeout(30), hive(directory) as world:
-            await story(world)
-
-    asyncio.run(main())
 
 
 def call(tool: str, **arguments: Any) -> str:
@@ -100,7 +36,7 @@ def test_agents_ask_and_answer_each_other(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         await world.tell(call("ask", to="bob", question="How late?", ttl_seconds=600))
         (question,) = world.open_to("bob")
-        (asked,) = world.inbox("bob")
+        (asked,) = [message.body for message in await inbox(world.bus, "bob")]
         assert asked.startswith("How late?")
         await world.post("bob", AskQuestion(question="And you?", to=AGENT))
         await world.outside.turn_end()
@@ -112,7 +48,7 @@ def test_agents_ask_and_answer_each_other(tmp_path: Path) -> None:
         await world.tell(call("answer", id=mine.id, answer="early"), call("answer", id=mine.id, answer="late"))
         assert world.results()[-2] == f"answered {mine.id}"
         assert f"{mine.id} was answered already, by {AGENT}: 'early'. Try again" in world.results()[-1]
-        assert world.inbox("bob")[-1].endswith("Answer:\nearly")
+        assert (await inbox(world.bus, "bob"))[-1].body.endswith("Answer:\nearly")
 
     play(tmp_path, story)
 

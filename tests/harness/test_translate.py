@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hive_contracts.turns import MAX_TEXT, TurnNote, TurnRaw, TurnText, TurnThinking, TurnToolCall, TurnToolResult
-from hive_harness.live import bounded, bounded_input
+from hive_harness.live import LivePublisher, bounded, bounded_input
 from hive_harness.runner import _live_events
+from hive_runtime.memory_bus import MemoryBus
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=())),
@@ -40,10 +41,20 @@ def translated(event: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 @given(EVENTS)
 def test_any_event_becomes_live_events_that_can_be_written(event: dict[str, Any]) -> None:
+    live = LivePublisher(MemoryBus(), "alice")
     for kind, fields in _live_events(event, json.dumps(event)):
-        payload = kind(turn_id="t-1", seq=0, **fields)
-        text = json.dumps(payload.model_dump(mode="json"), ensure_ascii=False)
-        assert len(text.encode()) < 200_000
+        fit = live.publish(kind(turn_id="t-1", seq=0, **fields))
+        assert len(fit.encode()["data"].encode()) < 200_000
+
+
+def test_what_is_nested_too_deep_is_kept_raw() -> None:
+    deep: Any = "end"
+    for _ in range(400):
+        deep = {"a": [deep]}
+    content = [{"type": "tool_use", "id": "c1", "name": "Bash", "input": deep}]
+    ((kind, fields),) = translated({"type": "assistant", "message": {"content": content}})
+    assert kind == TurnRaw.TYPE
+    assert '"end"' in fields["event"]
 
 
 def test_known_blocks_become_their_events() -> None:

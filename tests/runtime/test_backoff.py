@@ -28,6 +28,15 @@ def test_after_a_reset_it_starts_over() -> None:
     assert backoff.next_s() <= 1
 
 
+def test_the_first_try_may_come_at_once_and_the_next_waits() -> None:
+    backoff = Backoff(first_s=1, limit_s=100, at_once=True)
+    first, *waits = [backoff.next_s() for _ in range(4)]
+    assert first == 0
+    assert all(step / 2 <= wait <= step for wait, step in zip(waits, (1, 2, 4), strict=True))
+    backoff.reset()
+    assert backoff.next_s() == 0
+
+
 def test_a_thousand_failures_do_not_overflow() -> None:
     backoff = Backoff(first_s=0.01, limit_s=5)
     assert all(backoff.next_s() <= 5 for _ in range(1100))

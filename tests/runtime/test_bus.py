@@ -8,6 +8,7 @@ import pytest
 from hive_contracts import streams
 from hive_contracts.envelope import Envelope
 from hive_runtime.bus import Ack, Append, Batch, Bus, Delivery, ensure_principal
+from hive_runtime.consumer import Consumer
 from hive_runtime.errors import LeaseLost, NoGroup
 
 OnBus = Callable[[Callable[[Bus], Awaitable[None]]], None]
@@ -43,6 +44,22 @@ def test_pending_entries_belong_to_their_consumer(on_bus: OnBus) -> None:
         await bus.append("s", envelope())
         await reader.read_new("s", "g", "mine", count=1, block_ms=0)
         assert await reader.read_pending("s", "g", "other", after="0", count=10) == []
+        await reader.aclose()
+
+    on_bus(scenario)
+
+
+def test_a_touched_entry_stays_pending_and_what_is_not_pending_is_left_alone(on_bus: OnBus) -> None:
+    async def scenario(bus: Bus) -> None:
+        await bus.ensure_group("s", "g")
+        reader = bus.reader()
+        ids = [await bus.append("s", envelope(text)) for text in ("held", "acked", "new")]
+        await reader.read_new("s", "g", "c", count=2, block_ms=0)
+        await bus.write(Batch(acks=[Ack("s", "g", ids[1:2])]))
+        await bus.touch("s", "g", "c", [*ids, "0-1"])
+        await bus.touch("s", "g", "c", [])
+        assert [entry.id for entry in await reader.read_pending("s", "g", "c", after="0", count=10)] == ids[:1]
+        assert [entry.id for entry in await reader.read_new("s", "g", "c", count=10, block_ms=0)] == ids[2:]
         await reader.aclose()
 
     on_bus(scenario)
@@ -101,6 +118,82 @@ def test_a_group_reads_from_the_start_and_making_it_twice_changes_nothing(on_bus
     on_bus(scenario)
 
 
+def test_a_group_that_is_rewound_hands_everything_out_again_in_order(on_bus: OnBus) -> None:
+    async def scenario(bus: Bus) -> None:
+        await bus.ensure_group("s", "g")
+        reader = bus.reader()
+        ids = [await bus.append("s", envelope(str(number))) for number in range(5)]
+        await reader.read_new("s", "g", "c", count=4, block_ms=0)
+        await bus.write(Batch(acks=[Ack("s", "g", ids[:2])]))
+        assert await bus.rewind("s", "g")
+        assert await reader.read_pending("s", "g", "c", after="0", count=10) == []
+        again = await reader.read_new("s", "g", "c", count=10, block_ms=0)
+        assert [(entry.id, entry.redelivered) for entry in again] == [(entry_id, False) for entry_id in ids]
+        await reader.aclose()
+
+    on_bus(scenario)
+
+
+def test_a_group_is_rewound_to_an_entry_and_never_forward(on_bus: OnBus) -> None:
+    async def scenario(bus: Bus) -> None:
+        await bus.ensure_group("s", "g")
+        reader = bus.reader()
+        ids = [await bus.append("s", envelope(str(number))) for number in range(4)]
+        assert not await bus.rewind("s", "g", to=ids[3])
+        assert not await bus.rewind("s", "g")
+        await reader.read_new("s", "g", "c", count=10, block_ms=0)
+        await bus.write(Batch(acks=[Ack("s", "g", ids)]))
+        assert not await bus.rewind("s", "g", to=ids[3])
+        assert await bus.rewind("s", "g", to=ids[1])
+        assert [entry.id for entry in await reader.read_new("s", "g", "c", count=10, block_ms=0)] == ids[2:]
+        assert not await bus.rewind("s", "g", to=ids[3])
+        assert len(await reader.read_pending("s", "g", "c", after="0", count=10)) == 2
+        await reader.aclose()
+
+    on_bus(scenario)
+
+
+def test_a_pending_entry_is_not_lost_by_rewinding_behind_it(on_bus: OnBus) -> None:
+    async def scenario(bus: Bus) -> None:
+        await bus.ensure_group("s", "g")
+        reader = bus.reader()
+        ids = [await bus.append("s", envelope(str(number))) for number in range(4)]
+        await reader.read_new("s", "g", "c", count=10, block_ms=0)
+        await bus.write(Batch(acks=[Ack("s", "g", [ids[0], ids[2], ids[3]])]))
+        assert await bus.rewind("s", "g", to=ids[2])
+        assert [entry.id for entry in await reader.read_new("s", "g", "c", count=10, block_ms=0)] == ids[1:]
+        await bus.write(Batch(acks=[Ack("s", "g", ids)]))
+        await reader.aclose()
+
+    on_bus(scenario)
+
+
+def test_rewinding_makes_a_missing_group(on_bus: OnBus) -> None:
+    async def scenario(bus: Bus) -> None:
+        assert not await bus.rewind("s", "g")
+        entry_id = await bus.append("s", envelope())
+        reader = bus.reader()
+        assert [entry.id for entry in await reader.read_new("s", "g", "c", count=9, block_ms=0)] == [entry_id]
+        await reader.aclose()
+
+    on_bus(scenario)
+
+
+def test_a_waiting_read_goes_on_with_a_group_that_is_rewound(on_bus: OnBus) -> None:
+    async def scenario(bus: Bus) -> None:
+        await bus.ensure_group("s", "g")
+        consumer = Consumer(bus, "s", "g", "c")
+        entry_id = await bus.append("s", envelope())
+        assert [entry.id for entry in await consumer.read()] == [entry_id]
+        waiting = asyncio.ensure_future(consumer.read())
+        await asyncio.sleep(0)
+        await bus.rewind("s", "g")
+        assert [entry.id for entry in await asyncio.wait_for(waiting, 20)] == [entry_id]
+        await consumer.aclose()
+
+    on_bus(scenario)
+
+
 def test_a_delivery_happens_once_per_key(on_bus: OnBus) -> None:
     async def scenario(bus: Bus) -> None:
         one, two = Delivery("ada", "k1", envelope("one")), Delivery("ada", "k2", envelope("two"))
@@ -126,6 +219,17 @@ def test_only_the_lease_holder_acks(on_bus: OnBus) -> None:
         await bus.ack_leased("ada", "new owner", [entry.id])
         assert await bus.depth(streams.inbox("ada")) == 0
         await reader.aclose()
+
+    on_bus(scenario)
+
+
+def test_a_lease_that_an_emptied_server_lost_is_taken_by_who_acks(on_bus: OnBus) -> None:
+    async def scenario(bus: Bus) -> None:
+        await ensure_principal(bus, "ada")
+        await bus.ack_leased("ada", "owner", ["1-0"])
+        assert await bus.hash_all(streams.state("ada")) == {streams.LEASE_FIELD: "owner"}
+        with pytest.raises(LeaseLost):
+            await bus.ack_leased("ada", "another", ["1-0"])
 
     on_bus(scenario)
 

@@ -100,13 +100,18 @@ def test_any_directory_name_will_do(tmp_path: Path, folder: str) -> None:
         assert _names(path) == ["wren"]
 
 
-def test_a_broken_file_is_a_sentence_for_writer_and_reader(tmp_path: Path) -> None:
+def test_a_broken_file_is_a_sentence_for_its_reader(tmp_path: Path) -> None:
     path = tmp_path / "s.sqlite"
     path.write_bytes(b"this is no database, and long enough to be read as one" * 99)
-    with pytest.raises(StoreUnavailable, match=rf"cannot use the store {path}: file is not a database"):
-        Store(path, (FIRST,))
     with pytest.raises(StoreUnavailable, match="cannot read the store"):
         _names(path)
+
+
+def test_a_store_that_is_being_made_is_none_for_its_reader(tmp_path: Path) -> None:
+    path = tmp_path / "s.sqlite"
+    path.touch()
+    with read_only(path) as db:
+        assert db is None
 
 
 def test_a_directory_in_its_place_is_a_sentence(tmp_path: Path) -> None:

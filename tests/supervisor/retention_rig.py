@@ -9,14 +9,19 @@ from typing import Any
 
 from tests.support.redis_server import RedisServer
 
+from hive_contracts.agents import TurnOutcome
 from hive_contracts.envelope import Envelope
 from hive_contracts.messages import Message, MessageState
+from hive_contracts.questions import QuestionView
+from hive_contracts.reminders import ReminderView
 from hive_contracts.retention import RetentionSwept, Swept
+from hive_contracts.turns import TurnEnded
 from hive_runtime.records.events import EventWriter
-from hive_runtime.records.messages import MessageWriter, milliseconds
+from hive_runtime.records.messages import MessageWriter, from_milliseconds, milliseconds
+from hive_runtime.records.threads import Question, Reminder
 from hive_runtime.redis_bus import connect
 from hive_runtime.redis_trim import StreamTrimmer
-from hive_supervisor.config import SupervisorSettings
+from hive_supervisor.retention.config import RetentionSettings
 from hive_supervisor.retention.sweep import Sweep
 from hive_supervisor.store import SupervisorStore
 
@@ -44,7 +49,7 @@ class Hive:
         async def run() -> RetentionSwept:
             trimmer = StreamTrimmer(self.redis.address)
             try:
-                config = SupervisorSettings(**self.settings)
+                config = RetentionSettings(**self.settings)
                 return await Sweep(config, self.data_dir, trimmer, lambda: self.agents).run(NOW, dry_run=dry_run)
             finally:
                 await trimmer.aclose()
@@ -101,7 +106,7 @@ def message(number: int, recipient: str = "ada", *, age_days: float = 0) -> Mess
 def put_messages(
     writer: MessageWriter, messages: Sequence[Message], *, state: MessageState | None = None, age_days: float = 0
 ) -> list[str]:
-    writer.accept(messages)
+    writer.record([(message, 0) for message in messages])
     if state:
         for one in messages:
             writer.advance(one.recipient, [one.id], state, at=ms(age_days))
@@ -114,6 +119,26 @@ def put_events(path: Path, number: int, *, age_days: float = 0, first: int = 0, 
         [
             (f"{ms(age_days)}-{seq}", Envelope(source="a", type="turn.text", data={"text": text}))
             for seq in range(first, first + number)
-        ]
+        ],
+        position=f"{ms(age_days)}-{first + number}",
     )
     writer.close()
+
+
+def put_turns(path: Path, number: int, *, age_days: float) -> None:
+    """Turns that ended, each with eleven figures."""
+    writer = EventWriter(path)
+    ended = (TurnEnded(turn_id=f"t-{age_days}-{turn}", seq=9, outcome=TurnOutcome.OK) for turn in range(number))
+    entries = [(f"{ms(age_days)}-{seq}", Envelope.of(one, source="a")) for seq, one in enumerate(ended)]
+    writer.record(entries, position=entries[-1][0])
+    writer.close()
+
+
+def question(name: str) -> Question:
+    view = QuestionView(id=name, asker="ada", to="operator", question="really?", asked_at=NOW)
+    return Question(view, trace_id=name, hop=0)
+
+
+def reminder(name: str, *, due_at: int) -> Reminder:
+    due = from_milliseconds(due_at)
+    return Reminder(ReminderView(id=name, owner="ada", message="look", set_at=NOW, due_at=due), name, 0, due_at)

@@ -7,7 +7,7 @@ from tests.support.waiting import until
 
 from hive_contracts.agents import ContainerCrashed, ContainerStatus, Desired
 from hive_contracts.envelope import Payload
-from hive_supervisor.keeper import Keeper
+from hive_supervisor.keeper import USEFUL_RESTART_S, Keeper
 from hive_supervisor.runtimes.base import ContainerSpec
 from hive_supervisor.runtimes.memory import MemoryRuntime
 
@@ -65,3 +65,40 @@ def test_a_container_that_always_crashes_is_not_started_in_a_loop() -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     asyncio.run(scenario())
+
+
+def test_a_container_that_had_come_up_waits_for_two_seconds_at_most() -> None:
+    """However often it crashed: the message that it was at work on waits for it."""
+    waits: list[float] = []
+
+    class ReadyHost(Host):
+        async def ready(self, name: str) -> None:
+            return None
+
+    class Observed(Keeper):
+        async def _wait(self, seconds: float | None) -> None:
+            if self.status is ContainerStatus.CRASHED and seconds is not None:
+                waits.append(seconds)
+                return
+            await super()._wait(seconds)
+
+    async def scenario() -> None:
+        runtime, host = MemoryRuntime(), ReadyHost()
+        keeper = Observed("ada", Desired.RUNNING, runtime=runtime, host=host, log_file=Path("log"))
+
+        async def crash_always() -> None:
+            async for exit_ in runtime.exits():
+                keeper.ended(exit_)
+
+        tasks = [asyncio.ensure_future(keeper.run(grace_s=1, start_timeout_s=5)), asyncio.ensure_future(crash_always())]
+        for number in range(1, 12):
+            await until(lambda: keeper.status is ContainerStatus.RUNNING)
+            runtime.crash("ada", status=1)
+            await until(lambda number=number: keeper.restarts == number)  # type: ignore[misc]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(scenario())
+    assert len(waits) >= 9  # the first restart came at once
+    assert max(waits) == USEFUL_RESTART_S

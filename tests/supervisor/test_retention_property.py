@@ -118,7 +118,7 @@ def _accounts(report: RetentionSwept) -> list[tuple[str, int, int, str]]:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(flow=flows())
 def test_of_a_stream_nothing_undone_goes_and_all_that_is_done_does(server: RedisServer, flow: Flow) -> None:
-    hive = Hive(Path("/nonexistent"), server, {"retention_live_entries": CAP})
+    hive = Hive(Path("/nonexistent"), server, {"live_entries": CAP})
     ids = _make(hive, flow)
     told = hive.sweep(dry_run=True)
     assert hive.ids(flow.name) == ids
@@ -135,7 +135,7 @@ def test_of_stores_nothing_undone_goes_and_the_caps_hold(
     server: RedisServer, letters: list[Letter], events: list[tuple[float, int]]
 ) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        hive = Hive(Path(directory), server, {"retention_messages_per_recipient": CAP, "retention_event_rows": CAP})
+        hive = Hive(Path(directory), server, {"messages_per_recipient": CAP, "event_rows": CAP})
         hive.make_stores()
         writer = MessageWriter(hive.data_dir / "broker.sqlite")
         for number, letter in enumerate(letters):

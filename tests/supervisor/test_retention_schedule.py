@@ -13,7 +13,7 @@ from hive_contracts import streams
 from hive_contracts.agents import CommandDone, CommandFailed
 from hive_contracts.envelope import Envelope
 from hive_contracts.retention import RetentionSwept, SweepRetention
-from hive_supervisor.config import SupervisorSettings
+from hive_supervisor.retention.config import RetentionSettings
 from hive_supervisor.runtimes.memory import MemoryRuntime
 
 EVENTS = "agents/gone/events.sqlite"
@@ -26,7 +26,7 @@ def _rows(data_dir: Path) -> int:
 
 def test_a_supervisor_sweeps_soon_after_its_start_and_again(redis: RedisServer, tmp_path: Path) -> None:
     async def scenario() -> None:
-        settings = SupervisorSettings(retention_first_s=0.1, retention_every_s=1)
+        settings = RetentionSettings(first_s=0.1, every_s=1)
         async with asyncio.timeout(30), supervisor(tmp_path, redis.address, MemoryRuntime(), settings) as hive:
             first = await hive.fact(RetentionSwept)
             report = first.payload(RetentionSwept)

@@ -5,18 +5,34 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.supervisor.retention_rig import NOW, Hive, account, message, ms, put_events, put_messages
+from tests.supervisor.retention_rig import (
+    NOW,
+    Hive,
+    account,
+    message,
+    ms,
+    put_events,
+    put_messages,
+    put_turns,
+    question,
+    reminder,
+)
 from tests.support.redis_server import RedisServer
 
 from hive_contracts.messages import MessageState
+from hive_contracts.questions import QuestionState
 from hive_runtime.process import die_with_parent
 from hive_runtime.records.events import EventReader
-from hive_runtime.records.messages import MessageReader, MessageWriter
+from hive_runtime.records.messages import MIGRATIONS, MessageReader, MessageWriter
 from hive_runtime.records.outdated import outdated_events, outdated_messages
+from hive_runtime.records.stats import StatsReader
+from hive_runtime.records.threads import ThreadWriter
+from hive_runtime.store import Store
 from hive_runtime.store_sweep import Pace, sweep_store
 from hive_supervisor.store import Answer, SupervisorStore
 
@@ -39,7 +55,7 @@ def test_events_go_by_age_and_then_down_to_the_newest(hive: Hive, tmp_path: Path
 
 
 def test_an_old_event_among_the_newest_goes_and_does_not_count(hive: Hive, tmp_path: Path) -> None:
-    hive.settings["retention_event_rows"] = 3
+    hive.settings["event_rows"] = 3
     path = tmp_path / "agents/ada/events.sqlite"
     put_events(path, 5, age_days=1)
     put_events(path, 2, age_days=30)
@@ -64,7 +80,7 @@ def test_messages_go_when_acked_long_ago_and_their_steps_with_them(hive: Hive, t
 
 
 def test_each_recipient_has_a_cap_of_its_own_and_undone_messages_do_not_count(hive: Hive, tmp_path: Path) -> None:
-    hive.settings["retention_messages_per_recipient"] = 3
+    hive.settings["messages_per_recipient"] = 3
     writer = MessageWriter(tmp_path / "broker.sqlite")
     undone = put_messages(writer, [message(number) for number in range(5)])
     acked = put_messages(writer, [message(10 + n) for n in range(6)], state=MessageState.ACKED)
@@ -81,6 +97,51 @@ def test_a_recipient_that_lies_about_the_time_cannot_make_its_mail_go(hive: Hive
     put_messages(writer, [message(1, age_days=1)], state=MessageState.ACKED, age_days=900)
     writer.close()
     assert hive.sweep().removed == 0
+
+
+def test_closed_questions_and_reminders_that_came_go_and_open_ones_never_do(hive: Hive, tmp_path: Path) -> None:
+    store = Store(tmp_path / "broker.sqlite", MIGRATIONS)
+    rows = ThreadWriter(store)
+    for name, age, closed in (("open", 900, None), ("old", 900, 31), ("late", 900, 29), ("untold", 900, 31)):
+        rows.ask(question(name), asked_at=ms(age), expires_at=ms(closed) if name == "untold" and closed else None)
+        if closed and name != "untold":
+            rows.close_question(name, QuestionState.ANSWERED, answerer="operator", closed_by="x", at=ms(closed))
+    for name, age in (("waiting", -900), ("came", 31), ("came late", 29)):
+        rows.set_reminder(reminder(name, due_at=ms(age)), set_at=ms(900))
+    rows.set_reminder(reminder("cancelled", due_at=ms(-900)), set_at=ms(31))
+    rows.cancel_reminder("cancelled", closed_by="x")
+    rows.run_out(ms(31))
+    assert [found.view.id for found in rows.untold_questions()] == ["untold"]
+    rows.told("came")
+    rows.run_out(ms(29))
+    rows.told("came late")
+    told = hive.sweep(dry_run=True)
+    swept = account(hive.sweep().stores, "broker.sqlite")
+    assert (swept.removed, swept.error) == (3, "")
+    assert account(told.stores, "broker.sqlite").removed == 3
+    with closing(sqlite3.connect(tmp_path / "broker.sqlite")) as db:
+        assert [row[0] for row in db.execute("SELECT id FROM questions ORDER BY number")] == ["open", "late", "untold"]
+        assert [row[0] for row in db.execute("SELECT id FROM reminders ORDER BY number")] == ["waiting", "came late"]
+    store.close()
+
+
+def test_figures_go_by_age_and_number_although_events_went_before(hive: Hive, tmp_path: Path) -> None:
+    hive.settings["stat_rows"] = 25
+    path = tmp_path / "agents/ada/events.sqlite"
+    put_turns(path, 2, age_days=31)
+    put_turns(path, 4, age_days=8)
+    assert account(hive.sweep().stores, "agents/ada/events.sqlite").removed == 2 + 4 + 2 * 11 + (4 * 11 - 25)
+    found = StatsReader(path).totals(NOW - timedelta(days=100))
+    assert (found["turns"], sum(1 for _ in found)) == (2, 11)
+
+
+def test_an_older_store_without_figures_is_swept_too(hive: Hive, tmp_path: Path) -> None:
+    path = tmp_path / "agents/gone/events.sqlite"
+    put_events(path, 5, age_days=8)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DROP TABLE stats")
+    swept = account(hive.sweep().stores, "agents/gone/events.sqlite")
+    assert (swept.removed, swept.error) == (5, "")
 
 
 def test_old_answers_of_commands_are_forgotten(hive: Hive, tmp_path: Path) -> None:
@@ -177,7 +238,7 @@ def test_a_sweep_killed_at_any_step_leaves_whole_rows_and_the_next_one_finishes(
         step = min(step + 1, 3)
         with sqlite3.connect(path) as db:
             (messages,) = db.execute("SELECT count(*) FROM messages").fetchone()
-            assert db.execute("SELECT count(*) FROM steps").fetchone() == (2 * messages - 50,)
+            assert db.execute("SELECT count(*) FROM steps").fetchone() == (3 * messages - 50,)
             assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             assert undone | kept <= {row[0] for row in db.execute("SELECT id FROM messages")}
         db.close()

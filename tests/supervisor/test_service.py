@@ -13,6 +13,7 @@ from tests.support.waiting import eventually
 from hive_contracts import streams
 from hive_contracts.agents import (
     AgentCreated,
+    AgentPurged,
     AgentRecord,
     AgentState,
     CommandDone,
@@ -22,6 +23,7 @@ from hive_contracts.agents import (
     ContainerStatus,
     ContainerStopped,
     Desired,
+    DestroyAgent,
     RestartAgent,
     Role,
     SpawnAgent,
@@ -30,13 +32,15 @@ from hive_contracts.agents import (
     TurnState,
 )
 from hive_contracts.envelope import Envelope, Payload
+from hive_contracts.models import AgentConfig
 from hive_runtime.acl import agent_user
 from hive_runtime.agent_settings import HarnessSettings
 from hive_runtime.redis_admin import RedisAdmin
-from hive_runtime.redis_bus import RedisBus
+from hive_runtime.redis_bus import RedisBus, connect
 from hive_runtime.redis_url import RedisAddress
 from hive_supervisor.config import SupervisorSettings
 from hive_supervisor.containers import Premises
+from hive_supervisor.retention.config import RetentionSettings
 from hive_supervisor.runtimes.memory import MemoryRuntime
 from hive_supervisor.service import serve
 from hive_supervisor.store import SupervisorStore
@@ -50,6 +54,7 @@ class Hive:
     admin: RedisAdmin
     runtime: MemoryRuntime
     data_dir: Path
+    address: RedisAddress
     cursor: str = "0-0"
 
     async def command(self, payload: Payload, *, command_id: str = "") -> Envelope:
@@ -88,18 +93,18 @@ async def report_ready(bus: RedisBus, runtime: MemoryRuntime) -> None:
 
 @asynccontextmanager
 async def supervisor(
-    data_dir: Path, address: RedisAddress, runtime: MemoryRuntime, settings: SupervisorSettings | None = None
+    data_dir: Path, address: RedisAddress, runtime: MemoryRuntime, settings: RetentionSettings | None = None
 ) -> AsyncIterator[Hive]:
     bus, admin = RedisBus(address, load_functions=True), RedisAdmin(address)
     store = SupervisorStore(data_dir / "supervisor.sqlite")
-    premises = Premises(settings or SupervisorSettings(), HarnessSettings(), data_dir, address)
+    premises = Premises(SupervisorSettings(), HarnessSettings(), data_dir, address, settings or RetentionSettings())
     cursor = await bus.last_id(streams.EVENTS)
     tasks = [
         asyncio.ensure_future(serve(premises, bus=bus, admin=admin, store=store, runtime=runtime)),
         asyncio.ensure_future(report_ready(bus, runtime)),
     ]
     try:
-        yield Hive(bus, admin, runtime, data_dir, cursor)
+        yield Hive(bus, admin, runtime, data_dir, address, cursor)
     finally:
         for task in tasks:
             task.cancel()
@@ -249,5 +254,92 @@ def test_after_a_server_lost_everything_users_groups_and_registry_are_back(redis
         assert await reader.read_pending(streams.inbox("ada"), streams.GROUP_HARNESS, "ada", after="0", count=1) == []
         await reader.aclose()
         assert (await hive.command(StopAgent(name="ada"))).type == CommandDone.TYPE
+
+    on_hive(redis, tmp_path, scenario)
+
+
+async def keys_of(hive: Hive, name: str) -> set[str]:
+    redis = connect(hive.address)
+    try:
+        return {str(key) async for key in redis.scan_iter(match=f"hive:{{{name}}}:*")}
+    finally:
+        await redis.aclose()
+
+
+def test_a_destroyed_agent_keeps_its_state_and_is_revived_by_its_name(redis: RedisServer, tmp_path: Path) -> None:
+    async def scenario(hive: Hive) -> None:
+        await hive.command(SpawnAgent(name="ada", config=AgentConfig(recipients=("lin",))))
+        number = (await hive.record("ada")).number
+        (tmp_path / "agents/ada").mkdir(parents=True)
+        (tmp_path / "agents/ada/note").write_text("kept")
+        assert (await hive.command(DestroyAgent(name="ada"))).type == CommandDone.TYPE
+        record = await hive.record("ada")
+        assert (record.desired, record.container) == (Desired.DESTROYED, ContainerStatus.STOPPED)
+        assert "kept" in record.detail
+        refused = (await hive.command(StartAgent(name="ada"))).payload(CommandFailed)
+        assert refused.code == "agent_destroyed"
+        assert (await hive.command(SpawnAgent(name="ada"))).type == CommandDone.TYPE
+        record = await hive.record("ada")
+        assert (record.container, record.number, record.config.recipients) == (
+            ContainerStatus.RUNNING,
+            number,
+            ("lin",),
+        )
+        assert (tmp_path / "agents/ada/note").read_text() == "kept"
+
+    on_hive(redis, tmp_path, scenario)
+
+
+def test_of_a_purged_agent_nothing_is_left_and_its_name_is_free(redis: RedisServer, tmp_path: Path) -> None:
+    async def scenario(hive: Hive) -> None:
+        await hive.command(SpawnAgent(name="ada"))
+        number = (await hive.record("ada")).number
+        (tmp_path / "agents/ada/state").mkdir(parents=True)
+        (tmp_path / "agents/ada/state/note").symlink_to("/etc/passwd")
+        assert await keys_of(hive, "ada")
+        assert (await hive.command(DestroyAgent(name="ada", purge=True))).type == CommandDone.TYPE
+        assert "ada" not in await hive.bus.hash_all(streams.AGENTS)
+        assert await keys_of(hive, "ada") == set()
+        assert agent_user("ada") not in await hive.admin.users()
+        assert not (tmp_path / "agents/ada").exists()
+        assert not (tmp_path / "secrets/redis-agent-ada").exists()
+        assert (await hive.command(StopAgent(name="ada"))).payload(CommandFailed).code == "unknown_agent"
+        assert (await hive.command(SpawnAgent(name="ada"))).type == CommandDone.TYPE
+        assert (await hive.record("ada")).number > number
+
+    on_hive(redis, tmp_path, scenario)
+
+
+def test_a_purge_that_was_cut_short_goes_on_at_the_next_start(redis: RedisServer, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        runtime = MemoryRuntime()
+        async with asyncio.timeout(50):
+            async with supervisor(tmp_path, redis.address, runtime) as hive:
+                await hive.command(SpawnAgent(name="ada"))
+            store = SupervisorStore(tmp_path / "supervisor.sqlite")
+            with store.unit() as unit:
+                unit.want("ada", Desired.PURGED)
+            store.close()
+            async with supervisor(tmp_path, redis.address, runtime) as hive:
+                await hive.fact(AgentPurged)
+                await eventually(lambda: _is_wiped(hive))
+                assert "ada" not in await runtime.running()
+            async with supervisor(tmp_path, redis.address, runtime) as hive:
+                await hive.command(StopAgent(name="hm1nd"))
+                assert set(await hive.bus.hash_all(streams.AGENTS)) == {"hm1nd"}
+
+    asyncio.run(scenario())
+
+
+async def _is_wiped(hive: Hive) -> bool:
+    gone = agent_user("ada") not in await hive.admin.users()
+    return gone and not await keys_of(hive, "ada") and not (hive.data_dir / "secrets/redis-agent-ada").exists()
+
+
+def test_the_manager_cannot_be_destroyed(redis: RedisServer, tmp_path: Path) -> None:
+    async def scenario(hive: Hive) -> None:
+        refused = (await hive.command(DestroyAgent(name="hm1nd", purge=True))).payload(CommandFailed)
+        assert "manager" in refused.reason
+        assert (await hive.command(DestroyAgent(name="nobody"))).payload(CommandFailed).code == "unknown_agent"
 
     on_hive(redis, tmp_path, scenario)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hive_contracts import streams
-from hive_contracts.agents import Engine
+from hive_contracts.agents import CommandDone, CommandFailed, Engine
 from hive_contracts.envelope import Envelope, Payload
 from hive_contracts.ids import message_id
 from hive_contracts.messages import Message, MessageAccepted, MessageDelivered, MessageRefused, SendMessage
@@ -108,14 +108,38 @@ class Outside:
         finally:
             await reader.aclose()
 
+    async def command(self, payload: Payload, **fields: Any) -> str:
+        """Append an operator's command to the control stream; its id."""
+        envelope = Envelope.of(payload, source="operator", **fields)
+        await self.bus.append(streams.control(self.agent), envelope)
+        return envelope.id
+
+    async def answer(self, command_id: str) -> Envelope:
+        """The next answer to that command."""
+        kinds = {CommandDone.TYPE, CommandFailed.TYPE}
+        return await self.until(lambda event: event.type in kinds and event.correlation_id == command_id)
+
+    async def told(self, payload: Payload) -> dict[str, Any]:
+        """Give the command and wait; the data of its answer."""
+        return (await self.answer(await self.command(payload))).data
+
     async def turn_end(self) -> dict[str, Any]:
         """The data of the next `turn.ended`."""
         return (await self.until(of_type("turn.ended"))).data
 
     async def at_rest(self) -> None:
         """Returns when the harness has done with the turn last seen; then its messages are acknowledged or put back."""
-        await self.until(lambda event: event.data.get("state", {}).get("turn_id", "") is None)
-        await self.until(lambda event: event.data.get("state", {}).get("state") == "idle")
+        await self.in_state("idle")
+
+    async def in_state(self, name: str) -> dict[str, Any]:
+        """Returns the state once the harness says that it is this one and no turn runs."""
+
+        def wanted(event: Envelope) -> bool:
+            state = event.data.get("state", {})
+            return bool(state) and state["state"] == name and (state["turn_id"] is None or name == "thinking")
+
+        found: dict[str, Any] = (await self.until(wanted)).data["state"]
+        return found
 
     def events(self, kind: type[Payload]) -> list[Any]:
         """The payloads of this kind among the live events seen so far."""

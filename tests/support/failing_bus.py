@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from hive_contracts.envelope import Envelope
-from hive_runtime.bus import Batch, Bus, Delivery, Reader
+from hive_runtime.bus import Batch, Bus, Delivery, Made, Member, Memory, Reader
 from hive_runtime.errors import BusUnavailable
 
 
@@ -55,13 +55,36 @@ class FailingBus:
             self._done()
         return fresh
 
+    async def made(self, keys: Sequence[tuple[str, str]]) -> list[Made | None]:
+        self._before()
+        found = await self._inner.made(keys)
+        self._done()
+        return found
+
     async def ack_leased(self, agent: str, lease: str, ids: Sequence[str]) -> None:
         self._before()
         await self._inner.ack_leased(agent, lease, ids)
         self._done()
 
+    async def touch(self, stream: str, group: str, consumer: str, ids: Sequence[str]) -> None:
+        self._before()
+        await self._inner.touch(stream, group, consumer, ids)
+        self._done()
+
     async def ensure_group(self, stream: str, group: str) -> None:
         await self._inner.ensure_group(stream, group)
+
+    async def rewind(self, stream: str, group: str, *, to: str = "0-0") -> bool:
+        self._before()
+        moved = await self._inner.rewind(stream, group, to=to)
+        self._done()
+        return moved
+
+    async def join(self, instance: str, place_ms: int, view: str) -> list[Member]:
+        return await self._inner.join(instance, place_ms, view)
+
+    async def leave(self, instance: str) -> None:
+        await self._inner.leave(instance)
 
     async def last_id(self, stream: str) -> str:
         return await self._inner.last_id(stream)
@@ -85,6 +108,15 @@ class FailingBus:
 
     async def ping(self) -> None:
         await self._inner.ping()
+
+    async def held(self, stream: str, group: str) -> dict[str, int]:
+        return await self._inner.held(stream, group)
+
+    async def memory(self) -> Memory:
+        return await self._inner.memory()
+
+    async def until_back(self) -> None:
+        await self._inner.until_back()
 
     async def aclose(self) -> None:
         await self._inner.aclose()

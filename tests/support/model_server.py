@@ -35,11 +35,12 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An HTTP error in the Messages API's shape."""
+    """An HTTP error in the Messages API's shape. `resets_at`: when the provider's limit ends, in seconds since 1970."""
 
     status: int
     kind: str
     message: str = "scripted failure"
+    resets_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +84,12 @@ def say_done(request: ModelRequest) -> Reply:
 
 
 class ModelServer:
-    """Serves in threads of its own from `start` (or `with`) until `stop`."""
+    """Serves in threads of its own from `start` (or `with`) until `stop`. `keys`: what clients signed in with."""
 
     def __init__(self, script: Script = say_done) -> None:
         self.script = script
         self.requests: list[ModelRequest] = []
+        self.keys: set[str] = set()
         self._came = threading.Condition()
         self._ids = itertools.count(1)
         self._http = _Server(("127.0.0.1", 0), _Handler)
@@ -169,21 +171,25 @@ class _Handler(BaseHTTPRequestHandler):
         """Quiet."""
 
     def _messages(self, body: dict[str, Any]) -> None:
+        key = self.headers.get("x-api-key") or self.headers.get("Authorization", "").removeprefix("Bearer ")
+        self.server.model.keys.add(key)
         identity, reply = self.server.model.answer(body)
         if isinstance(reply, Failure):
-            self._json(reply.status, _error(reply.kind, reply.message))
+            self._json(reply.status, _error(reply.kind, reply.message), _limits(reply))
         elif body.get("stream"):
             self._stream(identity, str(body.get("model", "")), reply)
         else:
             self._json(200, _message(identity, str(body.get("model", "")), reply))
 
-    def _json(self, status: int, document: dict[str, Any]) -> None:
+    def _json(self, status: int, document: dict[str, Any], headers: dict[str, str] | None = None) -> None:
         payload = json.dumps(document).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(payload)))
         if status == 429:
             self.send_header("retry-after", "1")
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(payload)
 
@@ -212,6 +218,14 @@ def _texts(content: Any) -> list[str]:
 
 def _error(kind: str, message: str) -> dict[str, Any]:
     return {"type": "error", "error": {"type": kind, "message": message}}
+
+
+def _limits(failure: Failure) -> dict[str, str]:
+    """What the API tells those who use a subscription."""
+    if not failure.resets_at:
+        return {}
+    told = {"status": "rejected", "reset": str(failure.resets_at), "representative-claim": "five_hour"}
+    return {f"anthropic-ratelimit-unified-{name}": value for name, value in told.items()}
 
 
 def _blocks(identity: str, reply: Reply) -> list[dict[str, Any]]:

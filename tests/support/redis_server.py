@@ -28,6 +28,7 @@ class RedisServer:
     directory: Path
     binary: str
     process: subprocess.Popen[bytes] | None = None
+    options: tuple[str, ...] = ()
 
     @property
     def address(self) -> RedisAddress:
@@ -42,6 +43,7 @@ class RedisServer:
         command = [
             self.binary, "--port", "0", "--unixsocket", f"{self.directory}/redis.sock", "--dir", str(self.directory),
             "--appendonly", "yes", "--save", "", "--aclfile", str(users), "--maxmemory-policy", "noeviction",
+            *self.options,
         ]
         # fmt: on
         with (self.directory / "redis.log").open("ab") as log:
@@ -73,10 +75,10 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(*, binary: str | None = None) -> Iterator[RedisServer]:
+def redis_server(*options: str, binary: str | None = None) -> Iterator[RedisServer]:
     """A running server with hyperhive's functions; its directory is short, for the socket's sake, and goes with it."""
     with tempfile.TemporaryDirectory(prefix="hive-") as directory:
-        server = RedisServer(Path(directory), binary or str(get_binary_path()))
+        server = RedisServer(Path(directory), binary or str(get_binary_path()), options=options)
         server.start()
         try:
             yield server

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable, Iterator
 
 import pytest
+from tests.support.away import answers
 from tests.support.hive import Hive, hive
 from tests.support.processes import still_alive
 from tests.support.waiting import wait_until
@@ -92,11 +93,3 @@ def test_a_second_hive_on_the_same_data_is_refused_with_the_pid(running: Hive) -
 
 def state_of(hive: Hive, message_id: str) -> str:
     return str(hive.api("GET", f"/messages/{message_id}")["message"]["state"])
-
-
-def answers(hive: Hive) -> list[str]:
-    """As `Hive.answers`, or nothing while the dashboard is away."""
-    try:
-        return hive.answers()
-    except Exception:
-        return []

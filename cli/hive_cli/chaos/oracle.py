@@ -15,7 +15,7 @@ from hive_cli.chaos.driver import Ledger
 from hive_cli.chaos.plan import Plan, number_of
 from hive_contracts.agents import TurnOutcome
 from hive_contracts.messages import MessageView
-from hive_contracts.names import OPERATOR
+from hive_contracts.names import OPERATOR, SYSTEM
 from hive_contracts.turns import TurnEnded
 from hive_runtime.records.events import EventReader
 from hive_runtime.records.messages import MessageReader
@@ -48,9 +48,14 @@ class Verdict:
 
 
 def gather(data: Path, agents: Sequence[str]) -> Evidence:
-    """Read the stores."""
-    messages = MessageReader(data / "broker.sqlite").recent(limit=ALL)[::-1]
-    return Evidence(messages, {name: _handled(data / "agents" / name / "events.sqlite") for name in agents})
+    """Read the stores: all messages but those that the hive itself wrote."""
+    every = MessageReader(data / "broker.sqlite").recent(limit=ALL)[::-1]
+    notices = {message.id for message in every if message.sender == SYSTEM}  # of the very kills
+    handled = {name: _handled(data / "agents" / name / "events.sqlite") for name in agents}
+    return Evidence(
+        [message for message in every if message.id not in notices],
+        {name: [one for one in ids if one not in notices] for name, ids in handled.items()},
+    )
 
 
 def judge(plan: Plan, ledger: Ledger, evidence: Evidence) -> Verdict:

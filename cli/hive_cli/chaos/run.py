@@ -41,7 +41,7 @@ def settings(options: Options) -> Mapping[str, Mapping[str, Any]]:
     return {
         "broker": unlimited,
         "redis": {"appendfsync": options.appendfsync},
-        "supervisor": {"retention_event_rows": 20 * everything, "retention_messages_per_recipient": everything},
+        "retention": {"event_rows": 20 * everything, "messages_per_recipient": everything},
         "harness": {"send_wait_s": 60},
     }
 

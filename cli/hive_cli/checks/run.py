@@ -86,21 +86,40 @@ def _run(check: Check) -> Outcome:
 
 
 def _run_tests(pytest_args: Sequence[str], *, quick: bool, beside: Future[list[Outcome]]) -> int:
-    """Show pytest's output as it comes, but its last line only after the other checks' outcome."""
+    """Show pytest's output as it comes, but its last lines only after the other checks' outcome."""
     started = time.monotonic()
-    marks = ("-m", QUICK) if quick else ()
+    runs = [_run_pytest((*marks, *pytest_args)) for marks in _phases(alone=bool(pytest_args), quick=quick)]
+    outcomes = beside.result()
+    for outcome in outcomes:
+        outcome.show()
+    ok = all(code == 0 for code, _ in runs)
+    say(f"{bold('tests   ')} {'ok' if ok else 'FAILED'} in {time.monotonic() - started:.1f} s")
+    for _, summary in runs:
+        click.echo(summary, nl=False)
+    return DONE if ok and all(outcome.ok for outcome in outcomes) else FAILED
+
+
+def _phases(*, alone: bool, quick: bool) -> tuple[tuple[str, ...], ...]:
+    """Small tests on all cores; those that start whole hives one after the other, for they fill the machine alone."""
+    if alone:
+        return (("-m", QUICK) if quick else (),)
+    small = ("-m", QUICK, "--numprocesses=auto", "--dist=loadfile")
+    return (small,) if quick else (small, ("-m", f"not ({QUICK})"))
+
+
+def _run_pytest(arguments: Sequence[str]) -> tuple[int, str]:
+    """Its exit code and its last line, which is not shown yet."""
     colour = ("--color=yes",) if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else ()
-    command = (sys.executable, "-m", "pytest", *colour, *marks, *pytest_args)
     last = ""
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        (sys.executable, "-m", "pytest", *colour, *arguments),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
     ) as process:
         for line in process.stdout or ():
             click.echo(last, nl=False)
             last = line
-    outcomes = beside.result()
-    for outcome in outcomes:
-        outcome.show()
-    say(f"{bold('tests   ')} {'FAILED' if process.returncode else 'ok'} in {time.monotonic() - started:.1f} s")
-    click.echo(last, nl=False)
-    return FAILED if process.returncode or not all(outcome.ok for outcome in outcomes) else DONE
+    return process.returncode, last

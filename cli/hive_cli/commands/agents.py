@@ -1,12 +1,15 @@
-"""`hive agents`, `spawn`, `start`, `stop`, `restart`."""
+"""`hive agents`, `spawn`, `start`, `stop`, `restart`, `destroy`, `model`."""
 
+import sys
 from typing import Any
 from urllib.parse import quote
 
 import click
 
 from hive_cli.command import command, hive_client, json_option
-from hive_cli.output import print_json, print_table, say, when
+from hive_cli.errors import UsageProblem
+from hive_cli.output import print_json, print_table, printable, say, when
+from hive_contracts.models import Effort
 from hive_contracts.names import check_agent_name
 
 
@@ -37,19 +40,76 @@ def _row(agent: dict[str, Any]) -> tuple[str, ...]:
 @click.argument("name")
 @click.option("--engine", type=click.Choice(["claude", "scripted"]), help="Instead of the hive's own choice.")
 @click.option("--description", default="", help="What the agent is for.")
+@click.option("--model", help="The model that it runs; unless given, the hive's.")
+@click.option("--effort", type=click.Choice([*Effort]), help="How much the model is to think.")
+@click.option("--allow", multiple=True, metavar="PATTERN", help="A shell command that needs no asking, as 'git *'.")
+@click.option("--policy", type=click.Choice(["ask", "deny", "allow"]), help="What happens with all others.")
+@click.option("--recipients", metavar="NAMES", help="Whom it may write to beside you and the manager [default: all].")
 @json_option
-def spawn(name: str, *, engine: str | None, description: str, as_json: bool) -> None:
+def spawn(  # noqa: PLR0913 - its options
+    name: str,
+    *,
+    engine: str | None,
+    description: str,
+    model: str | None,
+    effort: str | None,
+    allow: tuple[str, ...],
+    policy: str | None,
+    recipients: str | None,
+    as_json: bool,
+) -> None:
     """Make an agent called NAME and start it.
 
-    NAME has 1 to 31 lower-case letters, digits and '-', and starts with a letter.
+    NAME has 1 to 31 lower-case letters, digits and '-', and starts with a letter. A destroyed agent of that name is
+    revived with the state that was kept. NAMES are separated by commas.
     """
-    body: dict[str, str] = {"name": check_agent_name(name)}
+    body: dict[str, Any] = {"name": check_agent_name(name)}
     if description:
         body["description"] = description
     if engine:
         body["engine"] = engine
+    if config := _config({"model": model, "effort": effort}, allow, policy, recipients):
+        body["config"] = config
     view = hive_client().post("/api/v1/agents", body).data
     _report(view, f"{name} is made and runs. Write to it: hive send {name} 'Hello'", as_json=as_json)
+
+
+def _config(
+    chosen: dict[str, str | None], allow: tuple[str, ...], policy: str | None, recipients: str | None
+) -> dict[str, Any]:
+    """With a policy and no pattern, no shell command is allowed without asking."""
+    found: dict[str, Any] = {key: value for key, value in chosen.items() if value}
+    if allow or policy:
+        found["policy"] = {"bash_patterns": allow, "permission_policy": policy or "ask"}
+    if recipients is not None:
+        found["recipients"] = [check_agent_name(other.strip()) for other in recipients.split(",") if other.strip()]
+    return found
+
+
+@command("model", example="hive model ada\nhive model ada sonnet\nhive model ada --clear")
+@click.argument("name")
+@click.argument("model", required=False)
+@click.option("--clear", is_flag=True, help="Go back to the agent's own model.")
+@json_option
+def model(name: str, *, model: str | None, clear: bool, as_json: bool) -> None:
+    """Show the model of the agent NAME, or override it with MODEL from its next turn on."""
+    address = f"/api/v1/agents/{quote(check_agent_name(name))}"
+    if model and clear:
+        raise click.UsageError("give either a model or --clear")
+    if not model and not clear:
+        _report(found := hive_client().get(address), _model_of(found), as_json=as_json)
+        return
+    view = hive_client().post(f"{address}/model", {"model": model}).data
+    done = f"{name} uses {view['model']['name']} from its next turn on."
+    _report(view, done, as_json=as_json)
+
+
+def _model_of(view: dict[str, Any]) -> str:
+    found = (view.get("state") or {}).get("model") or {}
+    active = found.get("active") or view["model"]["name"]
+    queued = f", then {found['queued']}" if found.get("queued") else ""
+    switched = f", switched {when(found['last_switched'])}" if found.get("last_switched") else ""
+    return f"{printable(active)}{printable(queued)} ({view['model']['source']}{switched})"
 
 
 @command("start", example="hive start ada")
@@ -74,6 +134,27 @@ def stop(name: str, *, as_json: bool) -> None:
 def restart(name: str, *, as_json: bool) -> None:
     """Stop the agent NAME and start it again."""
     _change(name, "restart", "runs again", as_json=as_json)
+
+
+@command("destroy", example="hive destroy ada\nhive destroy ada --purge --yes")
+@click.argument("name")
+@click.option("--purge", is_flag=True, help="Wipe its state, streams, events and credentials too.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@json_option
+def destroy(name: str, *, purge: bool, yes: bool, as_json: bool) -> None:
+    """Stop the agent NAME for good. Its state is kept until it is purged; `hive spawn NAME` revives it."""
+    check_agent_name(name)
+    client = hive_client()
+    question = f"Destroy {name} and wipe all that it has?" if purge else f"Destroy {name} and keep its state?"
+    if not yes and not _confirmed(question):
+        raise UsageProblem("nothing was done; say --yes to destroy without being asked")
+    answer = client.call("DELETE", f"/api/v1/agents/{quote(name)}?purge={str(purge).lower()}").data
+    done = "is gone." if purge else f"is destroyed; its state is kept. Revive it with: hive spawn {name}"
+    _report(answer, f"{name} {done}", as_json=as_json)
+
+
+def _confirmed(question: str) -> bool:
+    return sys.stdin.isatty() and click.confirm(question, err=True)
 
 
 def _change(name: str, verb: str, done: str, *, as_json: bool) -> None:

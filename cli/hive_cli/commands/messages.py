@@ -18,8 +18,9 @@ from hive_contracts.names import BROADCAST, OPERATOR, check_agent_name
 @click.argument("to")
 @click.argument("body")
 @click.option("--in-reply-to", metavar="ID", help="The message that this one answers.")
+@click.option("--urgent", is_flag=True, help="Interrupt what the agent does, or its nap.")
 @json_option
-def send(to: str, body: str, *, in_reply_to: str | None, as_json: bool) -> int:
+def send(to: str, body: str, *, in_reply_to: str | None, urgent: bool, as_json: bool) -> int:
     """Send BODY to the agent TO, as the operator. A BODY of - is read from standard input.
 
     Done means that the broker has taken the message on; `hive trace` shows what becomes of it.
@@ -27,7 +28,9 @@ def send(to: str, body: str, *, in_reply_to: str | None, as_json: bool) -> int:
     content = check_body(_read_stdin() if body == "-" else body)
     if to not in {BROADCAST, OPERATOR}:
         check_agent_name(to)
-    request = {"to": to, "body": content} | ({"in_reply_to": in_reply_to} if in_reply_to else {})
+    request: dict[str, Any] = {"to": to, "body": content} | ({"in_reply_to": in_reply_to} if in_reply_to else {})
+    if urgent:
+        request["urgent"] = True
     reply = hive_client().post("/api/v1/messages", request, headers={"Idempotency-Key": new_id()})
     if as_json:
         print_json(reply.data)

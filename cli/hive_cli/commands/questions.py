@@ -36,14 +36,20 @@ def questions(*, everything: bool, limit: int, as_json: bool) -> None:
 
 def _row(question: dict[str, Any]) -> tuple[str, ...]:
     answer = f" → {question['answer']}" if question["answer"] else ""
+    wanted = question.get("permission")
+    asked = f"{wanted['tool']}: {wanted['command']}" if wanted else question["question"]
     sides = question["asker"], question["to"], question["state"], question["id"]
-    return when(question["asked_at"]), *sides, f"{question['question']}{answer}"
+    return when(question["asked_at"]), *sides, f"{asked}{answer}"
 
 
 def _print_question(question: dict[str, Any]) -> None:
     until = f", until {when(question['expires_at'])}" if question["expires_at"] else ""
     say(f"{coloured(question['id'])}  {dim(when(question['asked_at']))}  {printable(question['asker'])} asks{until}")
     say("\n".join(f"  {line}" for line in printable(question["question"]).splitlines()))
+    if wanted := question.get("permission"):
+        say("\n".join(f"    {line}" for line in printable(wanted["command"]).splitlines()))
+        if wanted["pattern"]:
+            say(f"  always proposes the pattern {printable(wanted['pattern'])} for its configuration")
     for option in question["options"]:
         say(f"  - {printable(option)}")
 
@@ -52,7 +58,10 @@ def _print_question(question: dict[str, Any]) -> None:
 @click.argument("question_id", metavar="ID")
 @click.argument("text")
 def answer(question_id: str, text: str) -> None:
-    """Answer the question ID with TEXT: one of its options, or your own words."""
+    """Answer the question ID with TEXT: one of its options, or your own words.
+
+    Where an agent asks for permission, exactly 'once' or 'always' permits; anything else means no and is told to it.
+    """
     hive_client().post(f"/api/v1/questions/{quote(question_id, safe='')}/answer", {"answer": check_answer(text)})
     say(f"{question_id} answered")
 

@@ -25,6 +25,8 @@ def status(*, as_json: bool) -> None:
 def _services(found: dict[str, Any]) -> list[tuple[str, str]]:
     redis = found["redis"]
     rows = [("redis", f"{coloured(redis['status'])} {dim(redis.get('detail') or '')}".rstrip())]
+    if found.get("drain", {}).get("active"):
+        rows.append(("drain mode", f"{coloured('on')} {dim(found['drain']['reason'])}"))
     for service in found["services"]:
         word = coloured("ok") if service["alive"] else coloured("away")
         rows.append((service["service"], f"{word} {dim('pid ' + str(service['pid']))}"))

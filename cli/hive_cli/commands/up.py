@@ -17,7 +17,9 @@ from hive_cli.output import print_json, say
 @click.option("--port", type=click.IntRange(0, 65535), help="Of the dashboard [default: 7000]; 0 takes a free one.")
 @click.option("--runtime", default="process", show_default=True, metavar="R", help="What agents run in.")
 @click.option("--engine", type=click.Choice(["claude", "scripted"]), help="Instead of what is found.")
-@click.option("--redis", metavar="URL", help="A Redis 7 or Valkey 8 of your own, instead of the embedded one.")
+@click.option(
+    "--redis", metavar="URL", help="A Redis 7 or Valkey 8 of your own: redis://, rediss://, unix://, sentinel://."
+)
 @click.option("--demo", is_flag=True, help="Add two scripted agents and a short story; needs no model.")
 def up(*, port: int | None, runtime: str, engine: str | None, redis: str | None, demo: bool) -> None:
     """Start the hive in the foreground: Redis, the services, the manager agent hm1nd, and the dashboard.

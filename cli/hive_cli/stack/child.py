@@ -58,7 +58,7 @@ class Child:
         self.proven = False
         """Set when the whole hive came up with it: from then on it is started again without limit."""
         self._report = report
-        self._backoff = Backoff(first_s=FIRST_PAUSE_S, limit_s=LONGEST_PAUSE_S)
+        self._backoff = Backoff(first_s=FIRST_PAUSE_S, limit_s=LONGEST_PAUSE_S, at_once=True)
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -105,7 +105,8 @@ class Child:
         if not self.proven and self._backoff.tries + 1 >= MAX_EARLY_DEATHS:
             raise ChildFailed(f"{name} does not start ({describe(status)}): {reason}; its log is {self.spec.log}")
         wait_s = self._backoff.next_s()
-        self._report(f"{name} died ({describe(status)}); starting it again in {wait_s:.1f} s (hive logs {name})")
+        when = f"in {wait_s:.1f} s" if wait_s else "at once"
+        self._report(f"{name} died ({describe(status)}); starting it again {when} (hive logs {name})")
         await asyncio.sleep(wait_s)
 
     async def stop(self, *, grace_s: float) -> None:

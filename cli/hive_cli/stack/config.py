@@ -31,6 +31,7 @@ KNOWN: Final[Mapping[str, type[settings.Settings]]] = {
     "redis": RedisSettings,
     "broker": SectionOfService,
     "supervisor": SectionOfService,
+    "retention": SectionOfService,
     "dashboard": SectionOfService,
     "harness": SectionOfService,
 }

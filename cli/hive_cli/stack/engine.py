@@ -11,6 +11,7 @@ from typing import Final
 from hive_cli.paths import DataDir
 from hive_contracts.errors import Refused
 from hive_contracts.names import MANAGER
+from hive_runtime.agent_settings import MODEL_KEY
 
 MIN_CLAUDE: Final = (2, 0, 0)
 VERSION_TIMEOUT_S: Final = 15
@@ -34,7 +35,7 @@ def choose(wanted: str | None, data: DataDir, environ: Mapping[str, str]) -> Eng
     try:
         binary = find_claude(data, environ)
         version = check_version(binary)
-        sign_in = find_sign_in(data, environ)
+        sign_in = find_sign_in(data, environ, asked_for=wanted == "claude")
     except Refused as error:
         if wanted == "claude":
             raise
@@ -78,12 +79,18 @@ def check_version(binary: Path) -> str:
     return match[0]
 
 
-def find_sign_in(data: DataDir, environ: Mapping[str, str]) -> str:
+def find_sign_in(data: DataDir, environ: Mapping[str, str], *, asked_for: bool) -> str:
+    """In words. Raises `Refused` when there is none, unless claude was asked for: then each agent waits for its own."""
+    if (data.secrets / MODEL_KEY).exists():
+        return f"the key in {data.secrets / MODEL_KEY}"
     for key in KEYS:
         if environ.get(key):
             return key
     if data.claude_credentials(MANAGER).exists():
         return f"the sign-in of {MANAGER}"
+    if asked_for:
+        return "no sign-in: sign each agent in on its page, or with `hive login`"
     raise Refused(
-        f"claude is installed but not signed in; set {KEYS[0]} or {KEYS[2]} (from `claude setup-token`) and start again"
+        f"claude is installed but not signed in; set {KEYS[0]} or {KEYS[2]} (from `claude setup-token`), or start with "
+        "`--engine claude` and sign each agent in on its page"
     )

@@ -22,9 +22,10 @@ from hive_cli.stack.ready import Readiness
 from hive_cli.stack.services import SERVICES, Service, Surroundings, child_spec, service_users
 from hive_contracts.errors import Refused
 from hive_runtime import VERSION, acl
+from hive_runtime.passwords import PasswordFiles
 from hive_runtime.redis_url import RedisAddress
 
-SERVICES_GRACE_S: Final = 4.0
+SERVICES_GRACE_S: Final = 5.0
 REDIS_GRACE_S: Final = 0.8
 REDIS_TIMEOUT_S: Final = 15.0
 REDIS_POLL_S: Final = 0.01
@@ -81,6 +82,7 @@ class Launcher:
         self._now = Running(time.monotonic(), datetime.now(UTC))
         self._book = ProcessBook(data.run / "processes.json")
         self._stopping = False
+        self._given: RedisAddress | None = None
 
     async def run(self) -> None:
         """Until SIGINT, SIGTERM or SIGHUP. Raises `HiveError` when it cannot start or cannot go on."""
@@ -137,6 +139,8 @@ class Launcher:
             for child in self._now.children.values():
                 group.create_task(child.keep())
             group.create_task(self._watch_redis())
+            if self._given and self._given.sentinels:
+                group.create_task(self._keep_users(self._given))
             await self._become_ready()
             await asyncio.Event().wait()
 
@@ -175,12 +179,18 @@ class Launcher:
 
         address = redis_external.parse(given)
         name = await redis_external.take(address, service_users(self._data), data_dir.hive_id(self._data))
+        self._given = address
         self._set_redis(address.url)
         self._report(f"redis      {name} at {address.url}")
 
+    async def _keep_users(self, given: RedisAddress) -> None:
+        from hive_cli.stack import redis_external  # noqa: PLC0415  as above
+
+        await redis_external.keep_users(given, lambda: service_users(self._data))
+
     def _set_redis(self, url: str) -> None:
-        password = data_dir.secret(self._data, f"redis-{acl.SUPERVISOR}").read_text().strip()
-        self._now.redis = RedisAddress(url, acl.SUPERVISOR, password, client_name="hive-up")
+        file = PasswordFiles(self._data.secrets).path(acl.SUPERVISOR)
+        self._now.redis = RedisAddress(url, acl.SUPERVISOR, password_file=file, client_name="hive-up")
 
     async def _start_services(self, choice: engine.EngineChoice) -> None:
         data_dir.secret(self._data, "api-token")
@@ -240,7 +250,7 @@ class Launcher:
             self._report(sentence)
 
         assert self._now.redis is not None  # noqa: S101
-        await redis_watch.watch(self._now.redis, changed)
+        await redis_watch.watch(self._now.redis, self._data.root, changed)
 
     def _child(self, spec: ChildSpec) -> Child:
         return Child(spec, self._report, started=self._book.started)

@@ -23,6 +23,14 @@ SOCKET_NAME: Final = "redis.sock"
 REWRITE_FROM: Final = "16mb"
 """How long the append-only file's log grows at least: replaying the server's own 64 MB took 15 s on a busy machine."""
 
+CLIENT_LIMITS: Final = (
+    ("proto-max-bulk-len", "4mb"),  # one field of an entry
+    ("client-query-buffer-limit", "8mb"),
+    ("client-output-buffer-limit", "normal 256mb 64mb 30"),  # who asks for much and does not read it
+    ("maxmemory-clients", "256mb"),  # all of these together; whose take most are disconnected
+)
+"""What connections may take beside the data. Honest ones need some kilobytes; a hostile one would take gigabytes."""
+
 AGENT_USER_PREFIX: Final = "user agent-"
 
 
@@ -90,6 +98,7 @@ def configuration_lines(data: DataDir, settings: RedisSettings, socket: Path) ->
         ("port", "0"),
         ("unixsocket", _quoted(socket)),
         ("unixsocketperm", "777"),  # its directory is private; agents get the directory bind-mounted
+        ("databases", "1"),
         ("dir", _quoted(data.redis)),
         ("aclfile", _quoted(data.redis / "users.acl")),
         ("appendonly", "yes"),
@@ -99,6 +108,7 @@ def configuration_lines(data: DataDir, settings: RedisSettings, socket: Path) ->
         ("save", '""'),
         ("maxmemory", settings.maxmemory),
         ("maxmemory-policy", "noeviction"),
+        *CLIENT_LIMITS,
         ("daemonize", "no"),
         ("logfile", '""'),
     )

@@ -1,6 +1,8 @@
 """A server of the user's own (`--redis URL`): is it there, new enough, ours to use, and not another hive's?"""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -9,6 +11,7 @@ from redis import exceptions
 from hive_cli.errors import UsageProblem
 from hive_contracts import streams
 from hive_contracts.errors import HiveError, Refused
+from hive_runtime.backoff import persist
 from hive_runtime.errors import BusDenied, BusUnavailable
 from hive_runtime.redis_admin import MINIMUM_VERSION, RedisAdmin
 from hive_runtime.redis_bus import connect, translate
@@ -17,12 +20,15 @@ from hive_runtime.redis_url import RedisAddress
 BEFORE_HELLO: Final = ("NOPROTO", "unknown command")
 """What servers answer that are too old for the protocol's greeting."""
 
+LOOK_S: Final = 2.0
 SCHEMES: Final = ("redis", "rediss", "unix")
 
 
 def parse(url: str) -> RedisAddress:
     """The address with user and password taken out of the URL. Raises `UsageProblem`."""
     parts = urlsplit(url)
+    if parts.scheme == "sentinel":
+        return _parse_sentinel(url)
     try:
         port = parts.port
     except ValueError:
@@ -37,6 +43,37 @@ def parse(url: str) -> RedisAddress:
     user = unquote(parts.username) if parts.username else None
     password = unquote(parts.password) if parts.password else None
     return RedisAddress(bare, user, password, client_name="hive-up")
+
+
+def _parse_sentinel(url: str) -> RedisAddress:
+    parts = urlsplit(url)
+    login, _, places = parts.netloc.rpartition("@")
+    user, _, password = (unquote(part) for part in login.partition(":"))
+    bare = urlunsplit(parts._replace(netloc=places))
+    address = RedisAddress(bare, user or None, password or None, client_name="hive-up")
+    try:
+        known = all(host for host, _ in address.sentinels)
+    except ValueError:
+        known = False
+    if not known or not address.service:
+        raise UsageProblem(
+            f"{_shown(url)!r} names no Sentinels; write sentinel://[user:password@]host:26379,host:26379/service"
+        )
+    return address
+
+
+async def keep_users(address: RedisAddress, users: Callable[[], Mapping[str, Sequence[str]]]) -> None:
+    """Make `users` at every replica that joins, until cancelled: users are not copied, and nobody else is let in."""
+    async with aclosing(RedisAdmin(address)) as admin:
+        known = await persist(admin.replicas)
+        while True:
+            await asyncio.sleep(LOOK_S)
+            with suppress(HiveError):
+                if (found := await admin.replicas()) - known:
+                    for name, rules in users().items():
+                        await admin.set_user(name, rules)
+                    await admin.save_users()
+                known = found
 
 
 async def take(address: RedisAddress, users: Mapping[str, Sequence[str]], hive_id: str) -> str:

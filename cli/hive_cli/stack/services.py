@@ -8,8 +8,8 @@ from typing import Final
 
 from hive_cli.paths import DataDir
 from hive_cli.stack.child import ChildSpec
-from hive_cli.stack.data_dir import secret
 from hive_runtime import acl
+from hive_runtime.passwords import PasswordFiles
 
 MODEL_KEYS: Final = frozenset(
     {"ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "CLAUDE_CODE_OAUTH_TOKEN"}
@@ -58,20 +58,17 @@ def child_spec(service: Service, around: Surroundings) -> ChildSpec:
         "HIVE_DATA_DIR": str(around.data.root),
         "HIVE_REDIS_URL": around.redis_url,
         "HIVE_REDIS_USER": service.user,
-        "HIVE_REDIS_PASSWORD_FILE": str(secret(around.data, f"redis-{service.user}")),
+        "HIVE_REDIS_PASSWORD_FILE": str(PasswordFiles(around.data.secrets).path(service.user)),
     }
     environ = inherited | own | dict(around.extra.get(service.name, {}))
     return ChildSpec(service.name, service.command, environ, around.data.log(service.name))
 
 
 def service_users(data: DataDir) -> dict[str, tuple[str, ...]]:
-    """Redis user → its ACL rules, with the password as a hash."""
-    passwords = {
-        user: secret(data, f"redis-{user}").read_text().strip() for user in (acl.BROKER, acl.DASHBOARD, acl.SUPERVISOR)
-    }
-    everything = ("reset", "on", "~*", "&*", "+@all", acl.password_rule(passwords[acl.SUPERVISOR]))
+    """Redis user → its ACL rules, with the password as a hash; two while it is being replaced."""
+    files = PasswordFiles(data.secrets)
     return {
-        acl.BROKER: acl.broker_rules(passwords[acl.BROKER]),
-        acl.DASHBOARD: acl.dashboard_rules(passwords[acl.DASHBOARD]),
-        acl.SUPERVISOR: everything,
+        acl.BROKER: acl.broker_rules(*files.valid(acl.BROKER)),
+        acl.DASHBOARD: acl.dashboard_rules(*files.valid(acl.DASHBOARD)),
+        acl.SUPERVISOR: acl.supervisor_rules(*files.valid(acl.SUPERVISOR)),
     }

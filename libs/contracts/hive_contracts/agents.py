@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from hive_contracts.envelope import Payload
+from hive_contracts.models import AgentConfig, AgentModel
 from hive_contracts.names import AgentName
 
 
@@ -23,10 +24,17 @@ class Engine(StrEnum):
 
 
 class Desired(StrEnum):
-    """What the operator wants of a container."""
+    """What the operator wants of an agent."""
 
     RUNNING = "running"
     STOPPED = "stopped"
+    DESTROYED = "destroyed"
+    PURGED = "purged"
+
+    @property
+    def is_there(self) -> bool:
+        """Others can write to it."""
+        return self in (Desired.RUNNING, Desired.STOPPED)
 
 
 class ContainerStatus(StrEnum):
@@ -53,6 +61,9 @@ class AgentRecord(BaseModel):
     detail: str = ""
     restarts: int = 0
     created_at: datetime
+    number: int = 0
+    model: AgentModel = Field(default_factory=AgentModel)
+    config: AgentConfig = Field(default_factory=AgentConfig)
 
 
 class TurnState(StrEnum):
@@ -69,10 +80,11 @@ class TurnState(StrEnum):
 
 
 class TurnOutcome(StrEnum):
-    """How a turn ended. Only `OK` acks its messages."""
+    """How a turn ended. What follows from each is in `outcomes`."""
 
     OK = "ok"
     CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
     PROMPT_TOO_LONG = "prompt_too_long"
     RATE_LIMITED = "rate_limited"
     AUTH = "auth"
@@ -107,6 +119,7 @@ class LastTurn(BaseModel):
 class AgentState(BaseModel):
     """The harness's own account of itself: `GET /api/state`, and the `state` field of `hive:{<a>}:state` as JSON.
 
+    `until` is when a nap or a wait ends by itself; `context_share` of 1 means that the model's window is full.
     Written by the container: on the host's side every text in it is untrusted.
     """
 
@@ -116,15 +129,22 @@ class AgentState(BaseModel):
     state: TurnState = TurnState.STARTING
     since: datetime
     detail: str = Field(default="", max_length=500)
+    until: datetime | None = None
     engine: str = Field(default="", max_length=40)
     model: ModelView = Field(default_factory=ModelView)
+    effort: str = Field(default="", max_length=40)
     unread: int = 0
     context_tokens: int = 0
+    context_share: float = 0.0
     cost_usd: float = 0.0
+    cost_day_usd: float = 0.0
+    cost_turn_usd: float = 0.0
     session_id: str | None = Field(default=None, max_length=100)
     turn_id: str | None = Field(default=None, max_length=100)
+    login_url: str = Field(default="", max_length=2100)
     last_turn: LastTurn | None = None
     harness_version: str = Field(default="", max_length=40)
+    broken_servers: dict[str, str] = Field(default_factory=dict, max_length=50)
 
 
 class SpawnAgent(Payload):
@@ -135,6 +155,7 @@ class SpawnAgent(Payload):
     name: AgentName
     description: str = Field(default="", max_length=500)
     engine: Engine | None = None
+    config: AgentConfig = Field(default_factory=AgentConfig)
 
 
 class StartAgent(Payload):
@@ -153,6 +174,15 @@ class RestartAgent(Payload):
     TYPE: ClassVar[str] = "agent.restart"
 
     name: AgentName
+
+
+class DestroyAgent(Payload):
+    """To the supervisor: stop it for good and keep its state, or with `purge` wipe all that it had."""
+
+    TYPE: ClassVar[str] = "agent.destroy"
+
+    name: AgentName
+    purge: bool = False
 
 
 class CommandDone(Payload):
@@ -182,6 +212,14 @@ class AgentCreated(Payload):
     record: AgentRecord
 
 
+class AgentPurged(Payload):
+    """The agent is gone from the registry; its streams, files and credentials are wiped next."""
+
+    TYPE: ClassVar[str] = "agent.purged"
+
+    agent: str
+
+
 class ContainerStarted(Payload):
     TYPE: ClassVar[str] = "container.started"
 
@@ -208,6 +246,33 @@ class ContainerCrashed(Payload):
     log_tail: tuple[str, ...] = ()
 
 
+class AgentFlooding(Payload):
+    """An agent wrote more than its quota: it is cut off from Redis for the pause, and until its streams are drained."""
+
+    TYPE: ClassVar[str] = "agent.flooding"
+
+    agent: str
+    reason: str
+    pause_seconds: float
+
+
+class AgentNeedsLogin(Payload):
+    """A harness says that its engine has no login; told once an hour at most. `detail` is the container's word."""
+
+    TYPE: ClassVar[str] = "agent.needs_login"
+
+    agent: str
+    detail: str = ""
+
+
+class AgentFloodEnded(Payload):
+    """The agent may write again."""
+
+    TYPE: ClassVar[str] = "agent.flood_ended"
+
+    agent: str
+
+
 class AgentStateChanged(Payload):
     """In `hive:{<a>}:live`: the harness's new account of itself."""
 
@@ -216,8 +281,19 @@ class AgentStateChanged(Payload):
     state: AgentState
 
 
+class AgentLoggedIn(Payload):
+    """The operator signed its engine in."""
+
+    TYPE: ClassVar[str] = "agent.logged_in"
+
+    agent: str
+
+
 class ServiceBeat(BaseModel):
-    """A field of `hive:services`: the service is alive. Older than three intervals means it is not."""
+    """A field of `hive:services`: the service is alive. Older than three intervals means it is not.
+
+    `warning` is empty, or what the operator must know of it now.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -226,6 +302,7 @@ class ServiceBeat(BaseModel):
     version: str
     started_at: datetime
     at: datetime
+    warning: str = ""
 
 
 class HiveInfo(BaseModel):

@@ -8,7 +8,7 @@ import builtins
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Final, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -24,6 +24,8 @@ class Payload(BaseModel):
 
 
 P = TypeVar("P", bound=Payload)
+
+_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class MalformedEnvelope(ValueError):
@@ -52,8 +54,17 @@ class Envelope(BaseModel):
 
     def encode(self) -> dict[str, str]:
         """The fields of a stream entry."""
-        fields = self.model_dump(mode="json", exclude={"data"}, exclude_defaults=False)
-        return {key: str(value) for key, value in fields.items()} | {"data": _dump(self.data)}
+        return {
+            "id": self.id,
+            "source": self.source,
+            "type": self.type,
+            "subject": self.subject,
+            "time": self.time.isoformat().replace("+00:00", "Z"),
+            "correlation_id": self.correlation_id,
+            "trace_id": self.trace_id,
+            "hop": str(self.hop),
+            "data": _dump(self.data),
+        }
 
     @classmethod
     def decode(cls, fields: Mapping[str, str]) -> Self:
@@ -73,7 +84,7 @@ class Envelope(BaseModel):
 
 def _dump(data: Any) -> str:
     """As JSON that every store and connection takes: half of a character pair becomes `?`."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    text = _JSON.encode(data)
     return text.encode("utf-8", "replace").decode()
 
 

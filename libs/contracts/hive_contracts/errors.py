@@ -3,13 +3,15 @@
 HiveError
 ├── InvalidName         422  a name that no agent can have
 ├── InvalidBody         422  a message body that is empty or not text
+├── InvalidRequest      422  an argument that does not fit
 ├── BodyTooLong         413  a message body over the limit
 ├── UnknownRecipient    404  nobody of that name
 ├── NotFound            404  no such message, agent or page
 ├── Refused             409  understood, but not now or not so
 │   ├── TooFast         429  more messages than the rate allows
 │   ├── InboxFull       409  the recipient has too many messages waiting
-│   └── LoopGuard       409  the conversation went on for too long
+│   ├── LoopGuard       409  the conversation went on for too long
+│   └── Draining        507  memory or disk is nearly full, so nothing new is taken on
 ├── TimedOut            504  no answer in time; the work may still happen
 └── Unavailable         503  something hyperhive stands on is away
 
@@ -33,6 +35,11 @@ class InvalidName(HiveError):
 
 class InvalidBody(HiveError):
     code = "invalid_body"
+    status = 422
+
+
+class InvalidRequest(HiveError):
+    code = "invalid_request"
     status = 422
 
 
@@ -66,6 +73,11 @@ class InboxFull(Refused):
 
 class LoopGuard(Refused):
     code = "loop_guard"
+
+
+class Draining(Refused):
+    code = "draining"
+    status = 507
 
 
 class TimedOut(HiveError):

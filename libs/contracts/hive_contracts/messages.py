@@ -169,6 +169,7 @@ class MessageView(BaseModel):
     broadcast: bool = False
     context_only: bool = False
     urgent: bool = False
+    about: About | None = None
     steps: tuple["MessageStep", ...] = Field(default=())
 
 

@@ -15,6 +15,7 @@ from hive_contracts.envelope import Payload
 from hive_contracts.errors import BodyTooLong, InvalidBody
 from hive_contracts.messages import MAX_BODY_BYTES
 from hive_contracts.names import OPERATOR
+from hive_contracts.permissions import MAX_COMMAND_BYTES, Choice, PermissionRequest, decision_of
 
 MAX_OPTIONS: Final = 20
 MAX_OPTION_BYTES: Final = 200
@@ -34,7 +35,10 @@ class QuestionState(StrEnum):
 
 
 class AskQuestion(Payload):
-    """In an outbox: ask `to`. `cause` is the id of the message in whose turn this was written."""
+    """In an outbox: ask `to`. `cause` is the id of the message in whose turn this was written.
+
+    With `permission` only the operator can be asked, and the answer goes to the asker's control stream.
+    """
 
     TYPE: ClassVar[str] = "question.ask"
 
@@ -44,6 +48,7 @@ class AskQuestion(Payload):
     ttl_seconds: float | None = Field(default=None, gt=0, le=MAX_TTL_S)
     to: str = OPERATOR
     cause: str | None = None
+    permission: PermissionRequest | None = None
 
 
 class AnswerQuestion(Payload):
@@ -73,10 +78,14 @@ class QuestionAsked(Payload):
     options: tuple[str, ...] = ()
     multi: bool = False
     expires_at: datetime | None = None
+    permission: PermissionRequest | None = None
 
 
 class QuestionAnswered(Payload):
-    """`answer` is `EXPIRED` or `CANCELLED` in what an asker is told of a question that nobody answered."""
+    """`answer` is `EXPIRED` or `CANCELLED` in what an asker is told of a question that nobody answered.
+
+    In a control stream, for a question of permission, `correlation_id` is the question's id.
+    """
 
     TYPE: ClassVar[str] = "question.answered"
 
@@ -120,6 +129,13 @@ class QuestionView(BaseModel):
     answer: str = ""
     answerer: str = ""
     closed_at: datetime | None = None
+    permission: PermissionRequest | None = None
+
+    @property
+    def proposes(self) -> bool:
+        """The operator's answer proposes the pattern for the asker's configuration."""
+        always = self.state is QuestionState.ANSWERED and decision_of(self.answer).choice is Choice.ALWAYS
+        return always and self.permission is not None and bool(self.permission.pattern)
 
 
 class ThreadAccepted(Payload):
@@ -153,6 +169,17 @@ def check_question(question: str, options: tuple[str, ...] = ()) -> None:
             raise BodyTooLong(f"an option has at most {MAX_OPTION_BYTES} bytes; put the details into the question")
     if len(set(options)) < len(options):
         raise InvalidBody("an option stands twice; name each once")
+
+
+def check_permission(request: PermissionRequest) -> None:
+    """Raises `InvalidBody` and `BodyTooLong`."""
+    if not request.command.strip():
+        raise InvalidBody("the command is empty; there is nothing to permit")
+    if _size(request.command) > MAX_COMMAND_BYTES:
+        raise BodyTooLong(
+            f"the command has {_size(request.command)} bytes, more than the {MAX_COMMAND_BYTES} that the operator is "
+            "shown; write it to a file, or make it shorter"
+        )
 
 
 def check_answer(answer: str) -> str:

@@ -5,11 +5,12 @@ hive:{<a>}:inbox         stream  broker → harness of <a> (`harness`); deleted 
 hive:{<a>}:control       stream  dashboard, broker, supervisor → harness of <a> (`harness`), or dashboard
 hive:{<a>}:live          stream  harness of <a> → broker (`recorder`), dashboard
 hive:{<a>}:state         hash    `state`, `lease`: harness of <a>; `container`: supervisor → host side
-hive:{<a>}:dedup:<key>   string  broker: the inbox entry that this send already made
+hive:{<a>}:dedup:<key>   string  broker: the inbox entry that this send already made, its trace and hop
 hive:commands:<service>  stream  dashboard, broker → that service (group of its name)
-hive:events              stream  broker, supervisor, dashboard → dashboard; broker (`notify`)
+hive:events              stream  broker, supervisor, dashboard → dashboard; broker (`record`, `notify`)
 hive:dead                stream  broker → dashboard
 hive:agents              hash    supervisor: name → AgentRecord → broker, dashboard
+hive:brokers             hash    each broker: its place, which runs out → the other brokers
 hive:services            hash    each service: name → ServiceBeat → dashboard
 hive:info                hash    supervisor: `info` → HiveInfo → dashboard
 hive:retention           hash    supervisor: `report` → RetentionSwept of the last sweep → dashboard
@@ -26,13 +27,16 @@ COMMANDS_BROKER: Final = "hive:commands:broker"
 COMMANDS_SUPERVISOR: Final = "hive:commands:supervisor"
 AGENTS: Final = "hive:agents"
 SERVICES: Final = "hive:services"
+BROKERS: Final = "hive:brokers"
 INFO: Final = "hive:info"
 RETENTION: Final = "hive:retention"
+CREDENTIALS: Final = "hive:credentials"
 OWNER: Final = "hive:owner"
 
 GROUP_BROKER: Final = "broker"
 GROUP_HARNESS: Final = "harness"
 GROUP_RECORDER: Final = "recorder"
+GROUP_RECORD: Final = "record"
 GROUP_NOTIFY: Final = "notify"
 GROUP_SUPERVISOR: Final = "supervisor"
 

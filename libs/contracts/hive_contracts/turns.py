@@ -1,10 +1,11 @@
 """Live events of a turn, in `hive:{<a>}:live`: one typed, ordered stream per agent.
 
 Within a turn `seq` counts from 0 without gaps, so that a reader sees what it missed. Everything here is written by a
-container: on the host's side every text is untrusted. Texts are cut to `MAX_TEXT` characters before they leave.
+container: on the host's side every text is untrusted. Secrets of known forms are taken out of texts before they leave,
+then they are cut to `MAX_TEXT` characters.
 """
 
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -12,11 +13,15 @@ from hive_contracts.agents import TurnOutcome
 from hive_contracts.envelope import Payload
 
 MAX_TEXT: Final = 16_000
+MAX_PARTIAL: Final = 2_000
 
 
 class TurnEvent(Payload):
+    """`whole`: where the agent has the whole text, from its state directory on, when something was cut."""
+
     turn_id: str = Field(max_length=64)
     seq: int = Field(ge=0)
+    whole: str = Field(default="", max_length=200)
 
 
 class TurnStarted(TurnEvent):
@@ -52,6 +57,19 @@ class TurnThinking(TurnEvent):
     TYPE: ClassVar[str] = "turn.thinking"
 
     text: str
+
+
+class TurnPartial(Payload):
+    """What the engine is about to say, as far as it has come: the newest `MAX_PARTIAL` characters of it.
+
+    It has no place in the order: the event that follows says all of it. Never recorded; any of them may be missing.
+    """
+
+    TYPE: ClassVar[str] = "turn.partial"
+
+    turn_id: str = Field(max_length=64)
+    of: Literal["text", "thinking"] = "text"
+    text: str = ""
 
 
 class TurnToolCall(TurnEvent):
@@ -105,7 +123,10 @@ class Usage(Payload):
 
 
 class TurnEnded(TurnEvent):
-    """`messages` are all that the turn took up; they are acked when `outcome` is `ok`."""
+    """`messages` are all that the turn took up; they are acked when `outcome` is `ok`.
+
+    `stats`: further figures of the turn, by key (lower case letters, digits, `_` and `.`, at most 48 characters).
+    """
 
     TYPE: ClassVar[str] = "turn.ended"
 
@@ -117,3 +138,4 @@ class TurnEnded(TurnEvent):
     cost_usd: float = 0.0
     usage: Usage = Field(default_factory=Usage)
     session_id: str | None = None
+    stats: dict[str, float] = Field(default_factory=dict)

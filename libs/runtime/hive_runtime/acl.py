@@ -15,50 +15,68 @@ DASHBOARD: Final = "hive-dashboard"
 SUPERVISOR: Final = "hive-supervisor"
 
 # redis-py also sends CLIENT SETINFO, which Redis 7.0 does not know; it does not mind the refusal.
-_CONNECT: Final = ("+ping", "+hello", "+auth", "+client|setname", "+select")
+_CONNECT: Final = ("+ping", "+hello", "+auth", "+client|setname")
 _BASE: Final = ("reset", "on", "resetchannels", "-@all", *_CONNECT)
+
+
+def _database(number: int) -> tuple[str, ...]:
+    """Rules for keys hold in every database, so a user that may choose one could write where nobody looks."""
+    return (f"+select|{number}",) if number else ()
 
 
 def agent_user(agent: str) -> str:
     return f"agent-{agent}"
 
 
-def password_rule(password: str) -> str:
-    """A password as its hash, so that it never shows in a command or a file of the server."""
-    return "#" + hashlib.sha256(password.encode()).hexdigest()
+def password_rule(*passwords: str) -> str:
+    """Passwords as their hashes, so that they never show in a command or a file of the server."""
+    return " ".join("#" + hashlib.sha256(password.encode()).hexdigest() for password in passwords)
 
 
-def agent_rules(agent: str, password: str) -> tuple[str, ...]:
+def agent_rules(agent: str, *passwords: str, database: int = 0, suspended: bool = False) -> tuple[str, ...]:
+    """`passwords`: any of them lets it in. `database`: the one that the hive is in.
+
+    `suspended`: it cannot log in; connections it has are to be ended.
+    """
     inbox, state = streams.inbox(agent), streams.state(agent)
     return (
         *_BASE,
-        password_rule(password),
+        *_database(database),
+        password_rule(*passwords),
         f"(+xreadgroup +xclaim +xlen ~{inbox})",
         f"(+xreadgroup +xack ~{streams.control(agent)})",
         f"(+xadd %W~{streams.outbox(agent)})",
         f"(+xadd %W~{streams.live(agent)})",
         f"(+hset ~{state})",
         f"(+fcall|hive_ack +xack +xdel +hget ~{inbox} ~{state})",
+        *(("off",) if suspended else ()),
     )
 
 
-def broker_rules(password: str) -> tuple[str, ...]:
+def broker_rules(*passwords: str) -> tuple[str, ...]:
     return (
         *_BASE,
-        password_rule(password),
+        "+select",
+        password_rule(*passwords),
         "~hive:*",
-        "+@stream +@hash +@string +@read +fcall +function|load +del -@dangerous +info",
+        "+@stream +@hash +@string +@read +fcall +function|load +del +time -@dangerous +info",
     )
 
 
-def dashboard_rules(password: str) -> tuple[str, ...]:
+def dashboard_rules(*passwords: str) -> tuple[str, ...]:
     operator = streams.outbox("operator").rpartition(":")[0]
     return (
         *_BASE,
-        password_rule(password),
+        "+select",
+        password_rule(*passwords),
         "(+@read -@dangerous +info %R~hive:*)",
         f"(+@stream +fcall|hive_ack +hset +hget ~{operator}:*)",
         "(+xadd %W~hive:commands:* %W~hive:events)",
         "(+xadd %W~hive:{*}:control)",
         f"(+hset %W~{streams.SERVICES})",
     )
+
+
+def supervisor_rules(*passwords: str) -> tuple[str, ...]:
+    """It may do everything: it makes all others."""
+    return ("reset", "on", "~*", "&*", "+@all", password_rule(*passwords))

@@ -5,10 +5,14 @@ hive and reads what the supervisor put into its environment.
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 from pydantic import Field
 
 from hive_runtime.settings import Settings
+
+MODEL_KEY: Final = "model-key"
+"""The file beside the Redis password that holds the engine's keys as JSON, variable → key; removed when read."""
 
 
 class HarnessSettings(Settings):
@@ -16,8 +20,20 @@ class HarnessSettings(Settings):
 
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     idle_close_s: float = Field(default=600, ge=0, description="an engine without work is closed; 0: after each turn")
-    turn_limit_s: float = Field(default=1800, gt=0, description="a turn that takes longer counts as hung")
+    turn_limit_s: float = Field(default=1800, gt=0, description="a turn that takes longer is ended")
+    turn_tool_calls: int = Field(default=500, gt=0, description="a turn that makes more tool calls is ended")
+    turn_tokens: int = Field(default=0, ge=0, description="a turn that uses more tokens is ended; 0: no limit")
+    silence_limit_s: float = Field(default=600, gt=0, description="an engine that says nothing for longer is hung")
+    tool_limit_s: float = Field(default=660, gt=0, description="a tool call that takes longer has stalled")
+    stop_grace_s: float = Field(default=1, ge=0, description="time that a turn has to end when the harness is to stop")
+    heartbeat_s: float = Field(default=30, gt=0, description="how often it says that it works on what it has in hand")
+    nap_limit_s: float = Field(default=86_400, gt=0, description="the longest nap")
+    compact_at: float = Field(default=0.75, gt=0, le=1, description="a conversation that fills more of the window")
+    notes_limit_bytes: int = Field(default=32_768, ge=1024, description="notes that are longer are shortened")
     send_wait_s: float = Field(default=10, gt=0, description="how long `send` waits for the broker's answer")
+    permission_wait_s: float = Field(
+        default=600, gt=0, description="how long the operator has for a question of permission; then it means no"
+    )
     retry_first_s: float = Field(default=0.5, gt=0, description="the wait after a failed turn; doubles each time")
     retry_limit_s: float = Field(default=60, gt=0, description="the longest wait after a failed turn")
 

@@ -29,12 +29,43 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """Of the server, in bytes. `limit` 0: none is set."""
+
+    used: int = 0
+    limit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """An envelope for an inbox, delivered once per `key` however often it is asked for."""
 
     recipient: str
     key: str
     envelope: Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What an idempotency key has made: the inbox's entry, and where in its conversation that stands."""
+
+    entry_id: str
+    trace_id: str = ""
+    hop: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> "Made":
+        entry_id, _, origin = text.partition(" ")
+        trace_id, _, hop = origin.rpartition(" ")
+        return cls(entry_id, trace_id, int(hop) if hop.isdecimal() else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A broker that is alive. `view`: whom it last knew to be alive, when it had stopped what is not its own."""
+
+    instance: str
+    view: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +125,41 @@ class Bus(Protocol):
         """Append each to its recipient's inbox once; True where this call did it, False where it was there."""
         ...
 
+    async def made(self, keys: Sequence[tuple[str, str]]) -> list[Made | None]:
+        """For each (recipient, key) what `deliver` made under it; None for nothing, or longer ago than it is kept."""
+        ...
+
     async def ack_leased(self, agent: str, lease: str, ids: Sequence[str]) -> None:
-        """Acknowledge and delete inbox entries of `agent`. Raises `LeaseLost` when `lease` is no longer the owner's."""
+        """Acknowledge and delete inbox entries of `agent`. Raises `LeaseLost` when `lease` is no longer the owner's.
+
+        A lease that the server has lost is taken.
+        """
+        ...
+
+    async def touch(self, stream: str, group: str, consumer: str, ids: Sequence[str]) -> None:
+        """`consumer` still works on these pending entries: they have been idle for no time. Others are left alone.
+
+        So an entry that was idle for long belongs to a consumer that is dead, and not to one that is slow.
+        """
         ...
 
     async def ensure_group(self, stream: str, group: str) -> None:
         """Make stream and group, reading from the start, unless they are there."""
         ...
+
+    async def rewind(self, stream: str, group: str, *, to: str = "0-0") -> bool:
+        """Have the group hand out again, as new, what is above `to` and all that is pending; False: it was not past.
+
+        For a group whose reader keeps what it reads in a store, which may have lost something: `to` is the last entry
+        that the store holds. A group is never moved forward; one that is missing is made, and reads from the start.
+        """
+        ...
+
+    async def join(self, instance: str, place_ms: int, view: str) -> list[Member]:
+        """Take or renew a place among the brokers, for so long; returns all that are alive, the first to come first."""
+        ...
+
+    async def leave(self, instance: str) -> None: ...
 
     async def last_id(self, stream: str) -> str:
         """The newest entry's id, `0-0` for an empty stream: a cursor from which `read_after` misses nothing."""
@@ -117,6 +176,18 @@ class Bus(Protocol):
     async def hash_all(self, key: str) -> dict[str, str]: ...
 
     async def ping(self) -> None: ...
+
+    async def held(self, stream: str, group: str) -> dict[str, int]:
+        """Pending entries, oldest first, up to 1,000 → milliseconds since their consumer last took or kept them."""
+        ...
+
+    async def memory(self) -> Memory:
+        """How much the server holds, and may hold."""
+        ...
+
+    async def until_back(self) -> None:
+        """After `BusUnavailable`: returns once the server answers, for everyone of this process who waits for it."""
+        ...
 
     async def aclose(self) -> None: ...
 

@@ -5,6 +5,7 @@ nobody saw. So this reader asks for its own pending entries first, after every s
 for new ones. Ids already handed out and not yet settled are not handed out again until `rewind`.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -12,7 +13,7 @@ import structlog
 from hive_contracts.errors import Unavailable
 from hive_runtime.backoff import Backoff
 from hive_runtime.bus import BLOCK_MS, Bus, Entry, Reader
-from hive_runtime.errors import BusUnavailable, NoGroup
+from hive_runtime.errors import BusFull, BusUnavailable, NoGroup
 
 log = structlog.get_logger()
 
@@ -44,7 +45,7 @@ class Consumer:
         self._reader: Reader | None = None
         self._pending_after: str | None = "0"
         self._in_hand: set[str] = set()
-        self._backoff = Backoff(first_s=0.02, limit_s=2.0)
+        self._backoff = Backoff()
 
     async def read(self, *, count: int | None = None, block_ms: int = BLOCK_MS) -> list[Entry]:
         """The next entries, own pending ones first; empty only when `block_ms` passed. Waits while Redis is away."""
@@ -52,7 +53,7 @@ class Consumer:
             pending_before = self._pending_after
             try:
                 entries = await self._read_once(count or self._count, block_ms)
-            except BusUnavailable as error:
+            except (BusUnavailable, BusFull) as error:
                 await self._recover(error)
                 continue
             except BaseException:
@@ -65,6 +66,10 @@ class Consumer:
     def settle(self, ids: list[str]) -> None:
         """These were acknowledged."""
         self._in_hand.difference_update(ids)
+
+    def in_hand(self) -> list[str]:
+        """Ids that were handed out and are not settled."""
+        return sorted(self._in_hand)
 
     def rewind(self) -> None:
         """Hand every unacknowledged entry out again."""
@@ -87,26 +92,32 @@ class Consumer:
         self._in_hand.update(entry.id for entry in entries)
         return entries
 
-    async def _recover(self, error: BusUnavailable) -> None:
+    async def _recover(self, error: BusUnavailable | BusFull) -> None:
         self._pending_after = "0"
         if isinstance(error, NoGroup) and self._may_create:
             log.warning("consumer group was gone, made again", stream=self._stream, group=self._group)
             try:
                 await self._remake()
                 return
-            except BusUnavailable as second:
+            except (BusUnavailable, BusFull) as second:
                 error = second
-        if self._backoff.tries == 0:
-            log.warning("redis is away", stream=self._stream, reason=str(error))
+        if not isinstance(error, NoGroup | BusFull):  # those are answers
+            await self._bus.until_back()
+        elif isinstance(error, NoGroup) and self._backoff.tries == 0:
+            log.warning("consumer group is gone", stream=self._stream, group=self._group)
         await self._backoff.wait()
 
 
-async def consume(consumer: Consumer, handle: Callable[[list[Entry]], Awaitable[None]]) -> None:
+async def consume(
+    consumer: Consumer, handle: Callable[[list[Entry]], Awaitable[None]], *, linger_s: float = 0.0
+) -> None:
     """Hand every batch to `handle`, which acknowledges it, until cancelled.
+
+    `linger_s`: pause after each batch, so that a busy stream is read in few and large ones.
 
     When something it stands on is away, the same entries come again later: `handle` must be repeatable.
     """
-    backoff = Backoff(first_s=0.05, limit_s=5.0)
+    backoff = Backoff()
     while True:
         entries = await consumer.read()
         if not entries:
@@ -114,9 +125,14 @@ async def consume(consumer: Consumer, handle: Callable[[list[Entry]], Awaitable[
         try:
             await handle(entries)
         except Unavailable as error:
-            log.warning("batch put back", code=error.code, reason=str(error), entries=len(entries))
+            if backoff.tries == 0:
+                log.warning("batch put back", code=error.code, reason=str(error), entries=len(entries))
             consumer.rewind()
             await backoff.wait()
             continue
+        if backoff.tries:
+            log.info("batch done after all", tries=backoff.tries + 1)
         backoff.reset()
         consumer.settle([entry.id for entry in entries])
+        if linger_s:
+            await asyncio.sleep(linger_s)

@@ -5,6 +5,7 @@ Unavailable (contracts)
 │   └── NoGroup      the stream or its consumer group is gone
 ├── BusFull          Redis takes no writes: memory or disk is full
 └── StoreUnavailable a sqlite store cannot be used
+    └── StoreNewer a newer hyperhive made it
 Refused (contracts)
 ├── BusDenied        the Redis user may not do this
 │   └── BusLocked    Redis knows no such user and password (yet): also a BusUnavailable
@@ -44,6 +45,10 @@ class LeaseLost(Refused):
 
 class StoreUnavailable(Unavailable):
     code = "store_unavailable"
+
+
+class StoreNewer(StoreUnavailable):
+    code = "store_newer"
 
 
 class SettingsError(HiveError):

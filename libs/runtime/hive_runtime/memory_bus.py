@@ -2,13 +2,14 @@
 
 import asyncio
 import itertools
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hive_contracts import streams
 from hive_contracts.envelope import Envelope
-from hive_runtime.bus import Ack, Batch, Delivery, Entry, Reader
+from hive_runtime.bus import Ack, Batch, Delivery, Entry, Made, Member, Memory, Reader
 from hive_runtime.errors import LeaseLost, NoGroup
 
 Position = tuple[int, int]
@@ -37,12 +38,14 @@ class _Stream:
 
 
 class MemoryBus:
-    """One process, one loop. Readers share its state."""
+    """One process, one loop. Readers share its state. `room` is what `memory` says."""
 
     def __init__(self) -> None:
+        self.room = Memory()
         self._streams: defaultdict[str, _Stream] = defaultdict(_Stream)
         self._hashes: defaultdict[str, dict[str, str]] = defaultdict(dict)
-        self._keys: dict[str, str] = {}
+        self._keys: dict[str, Made] = {}
+        self._places: dict[str, tuple[float, str]] = {}
         self._changed = asyncio.Condition()
         self._clock = itertools.count(1)
 
@@ -82,16 +85,49 @@ class MemoryBus:
             key = streams.dedup(delivery.recipient, delivery.key)
             fresh.append(key not in self._keys)
             if key not in self._keys:
-                self._keys[key] = await self.append(streams.inbox(delivery.recipient), delivery.envelope)
+                envelope = delivery.envelope
+                entry_id = await self.append(streams.inbox(delivery.recipient), envelope)
+                self._keys[key] = Made(entry_id, envelope.trace_id, envelope.hop)
         return fresh
 
+    async def made(self, keys: Sequence[tuple[str, str]]) -> list[Made | None]:
+        return [self._keys.get(streams.dedup(recipient, key)) for recipient, key in keys]
+
     async def ack_leased(self, agent: str, lease: str, ids: Sequence[str]) -> None:
-        if self._hashes[streams.state(agent)].get(streams.LEASE_FIELD) != lease:
+        if self._hashes[streams.state(agent)].setdefault(streams.LEASE_FIELD, lease) != lease:
             raise LeaseLost("another harness owns this inbox now")
         self._ack(Ack(streams.inbox(agent), streams.GROUP_HARNESS, ids, delete=True))
 
+    async def touch(self, stream: str, group: str, consumer: str, ids: Sequence[str]) -> None:
+        """Nothing here measures idleness."""
+        pending = self._streams[stream].groups[group].pending
+        pending.update({entry_id: consumer for entry_id in ids if entry_id in pending})
+
     async def ensure_group(self, stream: str, group: str) -> None:
         self._streams[stream].groups.setdefault(group, _Group())
+
+    async def rewind(self, stream: str, group: str, *, to: str = "0-0") -> bool:
+        held = self._streams[stream].groups.setdefault(group, _Group())
+        position = _position(to)
+        if held.last <= position:
+            return False
+        if held.pending:
+            lowest = min(map(_position, held.pending))
+            before = [p for p in map(_position, self._streams[stream].entries) if p < lowest]
+            position = min(position, max(before, default=(0, 0)))
+        self._streams[stream].groups[group] = _Group(last=position)
+        async with self._changed:
+            self._changed.notify_all()
+        return True
+
+    async def join(self, instance: str, place_ms: int, view: str) -> list[Member]:
+        now = time.monotonic()
+        self._places = {one: place for one, place in self._places.items() if place[0] > now}
+        self._places[instance] = (now + place_ms / 1000, view)
+        return [Member(one, place[1]) for one, place in self._places.items()]
+
+    async def leave(self, instance: str) -> None:
+        self._places.pop(instance, None)
 
     async def last_id(self, stream: str) -> str:
         entries = self._streams[stream].entries
@@ -111,6 +147,16 @@ class MemoryBus:
         return dict(self._hashes[key])
 
     async def ping(self) -> None:
+        return None
+
+    async def held(self, stream: str, group: str) -> dict[str, int]:
+        found = self._streams[stream].groups.get(group)
+        return dict.fromkeys(found.pending, 0) if found else {}
+
+    async def memory(self) -> Memory:
+        return self.room
+
+    async def until_back(self) -> None:
         return None
 
     async def aclose(self) -> None:

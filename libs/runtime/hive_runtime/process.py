@@ -10,12 +10,17 @@ from typing import Final
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_CHILD_SUBREAPER: Final = 36
+_CAPABILITY_VERSION: Final = 0x20080522
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def _prctl(option: int, value: int) -> None:
-    if _LIBC.prctl(option, value, 0, 0, 0) != 0:
+    _checked(_LIBC.prctl(option, value, 0, 0, 0))
+
+
+def _checked(result: int) -> None:
+    if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 
@@ -35,6 +40,15 @@ def die_with_parent(number: signal.Signals = signal.SIGTERM) -> Callable[[], Non
 def hide_memory() -> None:
     """No process of the same user may read this one's memory, environment or open files (PR_SET_DUMPABLE)."""
     _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def keep_capabilities_to_itself() -> None:
+    """What this process may do beyond its user is not handed on to those it starts: it is not inheritable any more."""
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    masks = (ctypes.c_uint32 * 6)()  # twice: effective, permitted, inheritable
+    _checked(_LIBC.capget(header, masks))
+    masks[2] = masks[5] = 0
+    _checked(_LIBC.capset(header, masks))  # what is not inheritable cannot be ambient
 
 
 def start_time(pid: int) -> str | None:

@@ -5,26 +5,37 @@ connection retries, and a blocking one waits longer than it blocks (reference: R
 """
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
-from typing import Any, Final, TypeVar
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
 
+from hiredis import pack_command
 from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.credentials import CredentialProvider
 
 from hive_contracts import streams
 from hive_contracts.envelope import Envelope
-from hive_runtime.bus import BLOCK_MS, DEDUP_TTL_S, Ack, Batch, Delivery, Entry, Reader
+from hive_runtime.bus import BLOCK_MS, DEDUP_TTL_S, Ack, Batch, Delivery, Entry, Made, Member, Memory, Reader
 from hive_runtime.errors import BusDenied, BusFull, BusLocked, BusUnavailable, LeaseLost, NoGroup
-from hive_runtime.redis_url import RedisAddress
+from hive_runtime.redis_link import RedisLink
+from hive_runtime.redis_sentinel import primary
+from hive_runtime.redis_url import RedisAddress, read_password
 
 COMMAND_TIMEOUT_S: Final = 5.0
 BLOCK_MARGIN_S: Final = 10.0
-CANCEL_AGAIN_S: Final = 0.02
+MAX_HELD: Final = 1_000
+
+_NO_WRITES: Final = re.compile(r"(^|caused error: \(?['\"]?)(OOM|MISCONF) ")
+"""How the server begins such an answer; before it, redis-py names the command when it was one of a pipeline."""
 
 T = TypeVar("T")
+
+_PACKING: Final[dict[Any, Any]] = {}
 
 
 def translate(error: Exception) -> Exception:
@@ -34,8 +45,8 @@ def translate(error: Exception) -> Exception:
         return BusLocked(f"Redis refused the user or its password: {text}")
     if isinstance(error, exceptions.NoPermissionError):
         return BusDenied(f"Redis refused: {text}")
-    if isinstance(error, exceptions.OutOfMemoryError) or text.startswith(("OOM", "MISCONF")):
-        return BusFull(f"Redis takes no writes: {text}; free memory or disk space")
+    if isinstance(error, exceptions.OutOfMemoryError) or _NO_WRITES.search(text):
+        return BusFull(f"Redis takes no writes: {text.rstrip('.')}; free memory or disk space")
     if isinstance(error, exceptions.ResponseError) and "FENCED" in text:
         return LeaseLost("another harness owns this inbox now")
     away = f"Redis does not answer: {text or type(error).__name__}"
@@ -52,8 +63,8 @@ def _is_about_password(error: BaseException | None) -> bool:
 async def call(command: Awaitable[T]) -> T:
     """Await one redis-py command; its errors become ours, and a cancellation stays one.
 
-    redis-py sends under `asyncio.wait_for`, which on Python 3.11 forgets a cancellation that comes while the write
-    completes: half of them in a test. A task that cannot be cancelled never ends.
+    redis-py clears up after a cancellation by closing the connection, and may fail meanwhile: the failure must not
+    hide the cancellation. A task that cannot be cancelled never ends.
     """
     task = asyncio.current_task()
     cancelled_before = task.cancelling() if task else 0
@@ -69,33 +80,99 @@ async def call(command: Awaitable[T]) -> T:
     return result
 
 
-async def _call_waiting(command: Awaitable[T]) -> T:
-    """As `call`, for a command that waits long: there, a forgotten cancellation is repeated, not waited out."""
-    task = asyncio.ensure_future(call(command))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            task.cancel()
-            await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
-        if not task.cancelled():
-            task.exception()  # seen, and of no interest any more
-        raise
-
-
 def connect(address: RedisAddress, *, timeout_s: float = COMMAND_TIMEOUT_S) -> Redis:
     """A client that never retries and gives up after `timeout_s`."""
-    return Redis.from_url(
-        address.url,
-        username=address.username,
-        password=address.password,
-        decode_responses=True,
-        encoding_errors="replace",  # an agent may write any bytes; reading them must not fail
-        socket_timeout=timeout_s,
-        socket_connect_timeout=COMMAND_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-        client_name=address.client_name,
-    )
+    options: dict[str, Any] = {
+        **_login(address),
+        "decode_responses": True,
+        "encoding_errors": "replace",  # an agent may write any bytes; reading them must not fail
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": COMMAND_TIMEOUT_S,
+        "retry": Retry(NoBackoff(), 0),
+        "client_name": address.client_name,
+    }
+    client = primary(address, **options) if address.sentinels else Redis.from_url(address.url, **options)
+    pool = client.connection_pool
+    pool.connection_class = _packing(pool.connection_class)
+    return client
+
+
+def _login(address: RedisAddress) -> dict[str, Any]:
+    if address.password_file:
+        return {"credential_provider": _FromFile(address.username, address.password_file)}
+    return {"username": address.username, "password": address.password}
+
+
+class _FromFile(CredentialProvider):
+    """Asked at each connection. Only what cannot be read at all is an error: a file is replaced whole."""
+
+    def __init__(self, username: str | None, path: Path) -> None:
+        self._username = username or "default"
+        self._path = path
+
+    def get_credentials(self) -> tuple[str, str]:
+        return self._username, read_password(self._path)
+
+    async def get_credentials_async(self) -> tuple[str, str]:
+        """redis-py warns of a provider without it, at each connection."""
+        return self.get_credentials()
+
+
+def _packing(kind: Any) -> Any:
+    """The connection class, with commands packed by hiredis: redis-py's own packing was a fifth of a broker's time."""
+    if kind not in _PACKING:
+        _PACKING[kind] = type(f"Packing{kind.__name__}", (_HiredisPacking, kind), {})
+    return _PACKING[kind]
+
+
+class _HiredisPacking:
+    is_connected: bool
+    socket_timeout: float | None
+    connect_check_health: Any
+    disconnect: Any
+    _writer: Any
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        try:
+            return [pack_command((*args[0].encode().split(), *args[1:]))]
+        except (AttributeError, TypeError, UnicodeError):  # what only redis-py's own packing takes
+            return cast(list[bytes], super().pack_command(*args))  # type: ignore[misc]
+
+    def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]:
+        return [b"".join(part for command in commands for part in self.pack_command(*command))]
+
+    async def send_packed_command(
+        self,
+        command: bytes | str | Iterable[bytes],
+        check_health: bool = True,  # noqa: FBT001 - redis-py's signature
+    ) -> None:
+        """As redis-py's, but for `asyncio.wait_for`.
+
+        That makes a task of each sending, a third of what a command costs, and on Python 3.11 it forgets a
+        cancellation that comes while the write completes: half of them in a test.
+        """
+        if not self.is_connected:
+            await self.connect_check_health(check_health=False)
+        data = command.encode() if isinstance(command, str) else command
+        try:
+            async with asyncio.timeout(self.socket_timeout):
+                self._writer.write(data if isinstance(data, bytes) else b"".join(data))
+                await self._writer.drain()
+        except TimeoutError as error:
+            await self.disconnect(nowait=True)
+            raise exceptions.TimeoutError("Timeout writing to socket") from error
+        except OSError as error:
+            await self.disconnect(nowait=True)
+            raise exceptions.ConnectionError(f"Error while writing to socket: {error}") from error
+        except BaseException:
+            await self.disconnect(nowait=True)  # half a command may be on its way
+            raise
+
+
+async def load_functions(redis: Any) -> None:
+    """Load `functions.lua`; harmless when it is there."""
+    source = files("hive_runtime").joinpath("functions.lua").read_text()
+    await call(redis.function_load(source, replace=True))
 
 
 class RedisReader:
@@ -106,7 +183,7 @@ class RedisReader:
 
     async def read_new(self, stream: str, group: str, consumer: str, *, count: int, block_ms: int) -> list[Entry]:
         block = block_ms or None  # 0 would block for ever
-        reply = await _call_waiting(self._redis.xreadgroup(group, consumer, {stream: ">"}, count=count, block=block))
+        reply = await call(self._redis.xreadgroup(group, consumer, {stream: ">"}, count=count, block=block))
         return _entries(reply, redelivered=False)
 
     async def read_pending(self, stream: str, group: str, consumer: str, *, after: str, count: int) -> list[Entry]:
@@ -114,7 +191,7 @@ class RedisReader:
         return _entries(reply, redelivered=True)
 
     async def read_after(self, cursors: Mapping[str, str], *, count: int, block_ms: int) -> list[Entry]:
-        reply = await _call_waiting(self._redis.xread(dict(cursors), count=count, block=block_ms or None))
+        reply = await call(self._redis.xread(dict(cursors), count=count, block=block_ms or None))
         return _entries(reply, redelivered=False)
 
     async def aclose(self) -> None:
@@ -128,6 +205,7 @@ class RedisBus:
         self._address = address
         self._redis: Any = connect(address)
         self._load_functions = load_functions
+        self._link = RedisLink(self.ping)
 
     def reader(self) -> Reader:
         return RedisReader(self._address)
@@ -145,30 +223,51 @@ class RedisBus:
             await call(pipeline.execute())
 
     async def deliver(self, deliveries: Sequence[Delivery]) -> list[bool]:
+        return await self._with_functions(lambda: self._deliver(deliveries))
+
+    async def rewind(self, stream: str, group: str, *, to: str = "0-0") -> bool:
+        return await self._with_functions(lambda: self._rewind(stream, group, to)) == 1
+
+    async def _rewind(self, stream: str, group: str, to: str) -> int:
+        return int(await call(self._redis.fcall("hive_rewind", 1, stream, group, to)))
+
+    async def _with_functions(self, work: Callable[[], Awaitable[T]]) -> T:
         try:
-            return await self._deliver(deliveries)
+            return await work()
         except BusUnavailable as error:
             if not (self._load_functions and "Function not found" in str(error)):
                 raise
         await self.load_functions()
-        return await self._deliver(deliveries)
+        return await work()
 
     async def _deliver(self, deliveries: Sequence[Delivery]) -> list[bool]:
         pipeline = self._redis.pipeline(transaction=False)
         for delivery in deliveries:
             keys = (streams.inbox(delivery.recipient), streams.dedup(delivery.recipient, delivery.key))
-            fields = [part for pair in delivery.envelope.encode().items() for part in pair]
-            pipeline.fcall("hive_deliver", len(keys), *keys, DEDUP_TTL_S, *fields)
+            envelope = delivery.envelope
+            fields = [part for pair in envelope.encode().items() for part in pair]
+            pipeline.fcall(
+                "hive_deliver", len(keys), *keys, DEDUP_TTL_S, f"{envelope.trace_id} {envelope.hop}", *fields
+            )
         return [fresh == 1 for _, fresh in await call(pipeline.execute())]
+
+    async def made(self, keys: Sequence[tuple[str, str]]) -> list[Made | None]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for recipient, key in keys:
+            pipeline.get(streams.dedup(recipient, key))
+        return [None if text is None else Made.parse(text) for text in await call(pipeline.execute())]
 
     async def ack_leased(self, agent: str, lease: str, ids: Sequence[str]) -> None:
         keys = (streams.inbox(agent), streams.state(agent))
         await call(self._redis.fcall("hive_ack", len(keys), *keys, streams.GROUP_HARNESS, lease, *ids))
 
+    async def touch(self, stream: str, group: str, consumer: str, ids: Sequence[str]) -> None:
+        if ids:  # with JUSTID it is no further delivery
+            await call(self._redis.xclaim(stream, group, consumer, 0, list(ids), justid=True))
+
     async def load_functions(self) -> None:
         """Load `functions.lua`; harmless when it is there."""
-        source = files("hive_runtime").joinpath("functions.lua").read_text()
-        await call(self._redis.function_load(source, replace=True))
+        await load_functions(self._redis)
 
     async def ensure_group(self, stream: str, group: str) -> None:
         try:
@@ -176,6 +275,15 @@ class RedisBus:
         except BusUnavailable as error:
             if "BUSYGROUP" not in str(error):
                 raise
+
+    async def join(self, instance: str, place_ms: int, view: str) -> list[Member]:
+        found = await self._with_functions(
+            lambda: call(self._redis.fcall("hive_join", 1, streams.BROKERS, instance, place_ms, view))
+        )
+        return [Member(found[index], found[index + 1]) for index in range(0, len(found), 2)]
+
+    async def leave(self, instance: str) -> None:
+        await call(self._redis.hdel(streams.BROKERS, instance))
 
     async def last_id(self, stream: str) -> str:
         newest = await call(self._redis.xrevrange(stream, count=1))
@@ -195,6 +303,17 @@ class RedisBus:
 
     async def ping(self) -> None:
         await call(self._redis.ping())
+
+    async def held(self, stream: str, group: str) -> dict[str, int]:
+        pending = await call(self._redis.xpending_range(stream, group, min="-", max="+", count=MAX_HELD))
+        return {str(found["message_id"]): int(found["time_since_delivered"]) for found in pending}
+
+    async def memory(self) -> Memory:
+        info = await call(self._redis.info("memory"))
+        return Memory(int(info.get("used_memory", 0)), int(info.get("maxmemory", 0)))
+
+    async def until_back(self) -> None:
+        await self._link.until_back()
 
     async def aclose(self) -> None:
         await self._redis.aclose()

@@ -4,18 +4,20 @@ One XTRIM of a million entries stalls every client for a tenth of a second, and 
 the server-side `hive_trim` looks up the lowest id that is not done and trims below it, some thousands a call.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any, Final
 
 from hive_contracts.errors import HiveError
 from hive_runtime.errors import BusUnavailable
-from hive_runtime.redis_bus import call, connect
+from hive_runtime.redis_bus import call, connect, load_functions
 from hive_runtime.redis_url import RedisAddress
 
-TRIM_LIMIT: Final = 4_000
-"""Entries deleted in one call: about a millisecond, in which no other client is served."""
+TRIM_LIMIT: Final = 2_000
+"""Entries deleted in one call: about half a millisecond, in which no other client is served."""
+
+PAUSE_S: Final = 0.001
 
 COUNT_LIMIT: Final = 200
 """Entries looked at in one call of a dry run; they may be large, and each is read whole."""
@@ -68,6 +70,12 @@ class StreamTrimmer:
         """Delete up to `TRIM_LIMIT` entries; 0 when there is nothing more to delete."""
         return int(await self._function("hive_trim", stream, rule.below, rule.keep, TRIM_LIMIT, *rule.groups))
 
+    async def trim(self, stream: str, rule: TrimRule) -> AsyncIterator[int]:
+        """Delete all that may go; yields how much each call did, and leaves the server to others after each."""
+        while some := await self.trim_some(stream, rule):
+            yield some
+            await asyncio.sleep(PAUSE_S)
+
     async def count_done(self, stream: str, rule: TrimRule) -> int:
         """How many entries `trim_some`, repeated, would delete now."""
         spare = await self.length(stream) - rule.keep
@@ -88,6 +96,5 @@ class StreamTrimmer:
         except BusUnavailable as error:
             if "Function not found" not in str(error):
                 raise
-        source = files("hive_runtime").joinpath("functions.lua").read_text()
-        await call(self._redis.function_load(source, replace=True))
+        await load_functions(self._redis)
         return await call(self._redis.fcall(name, 1, stream, *args))

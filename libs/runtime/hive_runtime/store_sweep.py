@@ -3,39 +3,56 @@
 sqlite has one write lock per store, and who finds it taken looks again after 1, 3 and 8 ms. So each step holds the
 lock for a few milliseconds, is a transaction of its own (one statement: nothing is half done whenever it dies), and
 is followed by a pause in which a waiting writer is sure to come first.
+
+The write-ahead log is copied into the store without the lock, but not at each step: a log that is begun anew costs its
+next writer a sync to disk under the lock.
 """
 
+import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import quote
 
 from hive_runtime.errors import StoreUnavailable
+from hive_runtime.store_log import CopyPace, copy_log
 
 BUSY_TIMEOUT_S: Final = 2.0
 """How long a step waits for the store's writer."""
 
-HOLD_S: Final = 0.002
+HOLD_S: Final = 0.0015
 """How long a step is to hold the write lock; the number of rows a step takes is fitted to it."""
 
 SHORT_HOLD_S, SHORT_PAUSE_S, LONG_PAUSE_S = 0.003, 0.0035, 0.009
 """After a hold under 3 ms the writer's third look finds the lock free, after a longer one its fourth does."""
 
+JITTER: Final = 1.6
+"""Or else a writer that looks late once may find each of its looks at a step."""
+
 MAX_ROWS: Final = 2_000
 MAX_PAGES: Final = 500
-FIRST: Final = 100
+FIRST: Final = 40
 """Rows, or pages given back, in the first step."""
 
 CACHE_KIB: Final = 16_384
-WAL_LIMIT: Final = 4 * 1024 * 1024
-CHECKPOINT_STEPS: Final = 2
-"""After so many steps the write-ahead log is copied into the store, before it is so long that the writer must."""
+LOG_LIMIT: Final = 32 * 1024 * 1024
+"""A log that begins anew is cut to this, under the lock: 15 ms for 40 MB. Mostly it stays below."""
 
-CHECKPOINT_TRIES: Final = 4
+CHECKPOINT_PAGES: Final = 1_000
+"""When the write-ahead log grew by so many pages, it is copied into the store."""
+
+FIRST_STEPS: Final = 16
+"""Before the first copy; from then on, as the log grows."""
+
+CHECKPOINT_TRIES: Final = 5
+"""To copy it to its end, which a writer that writes meanwhile prevents."""
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +71,17 @@ class Outdated:
 
 @dataclass(slots=True)
 class StoreSweep:
-    """What came of it; `error` empty or one sentence."""
+    """What came of it; `error` empty or one sentence.
+
+    `held_s`: the longest time with the lock; `held_cpu_s`: the most that a step worked meanwhile, the rest being the
+    disk's and other processes' part.
+    """
 
     kept: int = 0
     removed: int = 0
     bytes_freed: int = 0
+    held_s: float = 0.0
+    held_cpu_s: float = 0.0
     error: str = ""
 
 
@@ -87,6 +110,7 @@ class Pace:
             yield number
             size = _fitted(size, held_s, limit)
             free_s = SHORT_PAUSE_S if held_s < SHORT_HOLD_S else LONG_PAUSE_S
+            free_s *= random.uniform(1, JITTER)
             self.pause(max(0.0, free_s - (self.clock() - released)))
 
 
@@ -95,16 +119,22 @@ def _fitted(size: int, held_s: float, limit: int) -> int:
     return max(1, min(limit, size * 2, max(wanted, size // 4)))
 
 
-def sweep_store(path: Path, outdated: Outdated, *, pace: Pace, dry_run: bool) -> StoreSweep:
-    """Delete what is outdated and give the file's space back; `dry_run`: only count. Never raises for the store."""
+def sweep_store(path: Path, *outdated: Outdated, pace: Pace, dry_run: bool) -> StoreSweep:
+    """Delete what is outdated and give the file's space back; `dry_run`: only count. Never raises for the store.
+
+    Of a store that is older than one of the tables, the others are swept.
+    """
     result = StoreSweep()
     try:
         with _opened(path, dry_run=dry_run) as db:
-            _prepare(db, outdated)
+            _prepare(db)
+            parts = [part for part in outdated if _has(db, part.table)]
+            if not parts:
+                raise StoreUnavailable(f"no such table: {outdated[0].table}")
             if dry_run:
-                _predict(db, outdated, result)
+                _predict(db, parts, result)
             else:
-                _delete(db, outdated, pace, result)
+                _delete(db, parts, pace, result)
     except (sqlite3.Error, OSError, StoreUnavailable) as error:
         result.error = str(error)[:300]
     return result
@@ -122,102 +152,124 @@ def _opened(path: Path, *, dry_run: bool) -> Iterator[sqlite3.Connection]:
         yield db
 
 
-def _prepare(db: sqlite3.Connection, outdated: Outdated) -> None:
+def _prepare(db: sqlite3.Connection) -> None:
     for pragma in (
         f"cache_size=-{CACHE_KIB}",
         "temp_store=MEMORY",
         "foreign_keys=ON",
         "synchronous=NORMAL",
         "wal_autocheckpoint=0",  # done between the steps, when no lock is held
-        f"journal_size_limit={WAL_LIMIT}",
+        f"journal_size_limit={LOG_LIMIT}",
     ):
         db.execute(f"PRAGMA {pragma}").fetchall()
     db.execute("CREATE TEMP TABLE step (key PRIMARY KEY) WITHOUT ROWID")
-    for statement in outdated.prepare:
-        db.execute(statement, outdated.values)
 
 
-def _predict(db: sqlite3.Connection, outdated: Outdated, result: StoreSweep) -> None:
-    query = f"SELECT count(*) FROM {outdated.table} NOT INDEXED WHERE {outdated.where}"  # noqa: S608 - as below
-    (result.removed,) = db.execute(query, outdated.values).fetchone()
-    rows = _rows(db, outdated)
+def _has(db: sqlite3.Connection, table: str) -> bool:
+    return db.execute("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?", (table,)).fetchone() is not None
+
+
+def _predict(db: sqlite3.Connection, parts: Sequence[Outdated], result: StoreSweep) -> None:
+    for part in parts:
+        for statement in part.prepare:
+            db.execute(statement, part.values)
+        query = f"SELECT count(*) FROM {part.table} NOT INDEXED WHERE {part.where}"  # noqa: S608 - as below
+        result.removed += db.execute(query, part.values).fetchone()[0]
+    rows = _rows(db, parts)
     result.kept = rows - result.removed
     result.bytes_freed = _size(db) * result.removed // rows if rows else 0
 
 
-def _delete(db: sqlite3.Connection, outdated: Outdated, pace: Pace, result: StoreSweep) -> None:
+def _delete(db: sqlite3.Connection, parts: Sequence[Outdated], pace: Pace, result: StoreSweep) -> None:
     size = _size(db)
-    work = _Work(db, outdated, pace.clock)
+    work = _Work(db, pace.clock)
     try:
-        for number in pace.steps(work.delete, limit=MAX_ROWS):
-            result.removed += number
-            work.checkpoint()
+        for part in parts:
+            for number in pace.steps(work.deletion(part), limit=MAX_ROWS):
+                result.removed += number
+                work.checkpoint()
         for _ in pace.steps(work.give_back, limit=MAX_PAGES):
             work.checkpoint()
-        work.checkpoint(every=1)
+        work.checkpoint(now=True)
     finally:
-        result.kept = _rows(db, outdated)
+        result.held_s, result.held_cpu_s = work.held_s, work.held_cpu_s
+        result.kept = _rows(db, parts)
         result.bytes_freed = max(0, size - _size(db))
 
 
 class _Work:
-    """The steps. What is to go is looked up first, without the lock; the deletion asks again whether it may go."""
+    """The steps of one sweep."""
 
-    def __init__(self, db: sqlite3.Connection, outdated: Outdated, clock: Callable[[], float]) -> None:
+    def __init__(self, db: sqlite3.Connection, clock: Callable[[], float]) -> None:
         self._db = db
         self._clock = clock
-        self._values = outdated.values
-        table, key, where = outdated.table, outdated.key, outdated.where
-        self._select = (
+        self._pace = CopyPace(CHECKPOINT_PAGES, first=FIRST_STEPS)
+        self.held_s = self.held_cpu_s = 0.0
+
+    def deletion(self, part: Outdated) -> Step:
+        """What is to go is looked up first, without the lock; the deletion asks again whether it may go."""
+        for statement in part.prepare:
+            self._db.execute(statement, part.values)
+        table, key, where = part.table, part.key, part.where
+        select = (
             f"INSERT INTO temp.step SELECT {key} FROM {table} NOT INDEXED"  # noqa: S608 - constants of the code
             f" WHERE (:after IS NULL OR {key} > :after) AND ({where}) ORDER BY {key} LIMIT :size"
         )
-        self._delete = f"DELETE FROM {table} WHERE {key} IN (SELECT key FROM temp.step) AND ({where})"  # noqa: S608
-        self._after: int | str | None = None
-        self._unsaved = 0
+        delete = f"DELETE FROM {table} WHERE {key} IN (SELECT key FROM temp.step) AND ({where})"  # noqa: S608
+        after: int | str | None = None
 
-    def delete(self, size: int) -> tuple[int, float]:
-        while True:
-            self._db.execute("DELETE FROM temp.step")
-            self._db.execute(self._select, {**self._values, "after": self._after, "size": size})
-            (last,) = self._db.execute("SELECT max(key) FROM temp.step").fetchone()
-            if last is None:
-                return 0, 0.0
-            self._after = last
-            started = self._clock()
-            number = self._db.execute(self._delete, self._values).rowcount
-            if number:
-                return number, self._clock() - started
+        def step(size: int) -> tuple[int, float]:
+            nonlocal after
+            while True:
+                self._db.execute("DELETE FROM temp.step")
+                self._db.execute(select, {**part.values, "after": after, "size": size})
+                (last,) = self._db.execute("SELECT max(key) FROM temp.step").fetchone()
+                if last is None:
+                    return 0, 0.0
+                after = last
+                number, held_s = self._timed(lambda: self._db.execute(delete, part.values).rowcount)
+                if number:
+                    return number, held_s
+
+        return step
 
     def give_back(self, size: int) -> tuple[int, float]:
         """Hand `size` free pages at the file's end back to the file system."""
         (free,) = self._db.execute("PRAGMA freelist_count").fetchone()
         if not free:
             return 0, 0.0
-        started = self._clock()
-        self._db.executescript(f"PRAGMA incremental_vacuum({size})")  # `execute` would end it after the first page
-        held_s = self._clock() - started
+        # `execute` would end it after the first page
+        _, held_s = self._timed(lambda: self._db.executescript(f"PRAGMA incremental_vacuum({size})"))
         (left,) = self._db.execute("PRAGMA freelist_count").fetchone()
         return max(0, free - left), held_s  # nothing where the store was made without auto_vacuum
 
-    def checkpoint(self, *, every: int = CHECKPOINT_STEPS) -> None:
-        """Copy the write-ahead log into the store, at each `every`th call; a passive one holds nobody up.
+    def checkpoint(self, *, now: bool = False) -> None:
+        """Told of each step, it copies the log when that grew by `CHECKPOINT_PAGES`; nobody waits for it.
 
-        A log that was copied to its end starts anew; so what the writer added meanwhile is copied too.
+        It starts anew when it was copied to its end and nobody wrote meanwhile; until then it grows.
         """
-        self._unsaved += 1
-        if self._unsaved < every:
+        if not (self._pace.is_due() or now):
             return
-        self._unsaved = 0
+        length = before = -1
         for _ in range(CHECKPOINT_TRIES):
-            _, pages, copied = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            if copied == pages:
-                return
+            length, copied = copy_log(self._db)
+            if length == before:  # nobody wrote since it was copied: it begins anew
+                break
+            before = copied
+        self._pace.copied(length)
+
+    def _timed(self, work: Callable[[], T]) -> tuple[T, float]:
+        started, cpu_started = self._clock(), time.thread_time()
+        result = work()
+        held_s = self._clock() - started
+        self.held_s = max(self.held_s, held_s)
+        self.held_cpu_s = max(self.held_cpu_s, time.thread_time() - cpu_started)
+        return result, held_s
 
 
-def _rows(db: sqlite3.Connection, outdated: Outdated) -> int:
-    (rows,) = db.execute(f"SELECT count(*) FROM {outdated.table}").fetchone()  # noqa: S608 - a constant of the code
-    return int(rows)
+def _rows(db: sqlite3.Connection, parts: Sequence[Outdated]) -> int:
+    counts = (f"SELECT count(*) FROM {part.table}" for part in parts)  # noqa: S608 - constants of the code
+    return sum(int(db.execute(count).fetchone()[0]) for count in counts)
 
 
 def _size(db: sqlite3.Connection) -> int:

@@ -1,17 +1,18 @@
 """Whether a message may be sent, and to whom it goes: recipients, limits, and what a message follows from."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hive_broker.depths import Depths
 from hive_broker.directory import Directory
+from hive_broker.known import Known, Origin
 from hive_broker.limits import Limits
 from hive_contracts.agents import Desired, Role
-from hive_contracts.errors import InboxFull, Refused, UnknownRecipient
+from hive_contracts.errors import InboxFull, Refused
 from hive_contracts.ids import message_id
-from hive_contracts.messages import Message, MessageView, SendMessage, check_body
+from hive_contracts.messages import Message, SendMessage, check_body
 from hive_contracts.names import BROADCAST, OPERATOR
-from hive_runtime.records.messages import MessageWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,26 +23,34 @@ class Admitted:
 
 @dataclass(slots=True)
 class Admission:
-    """One per outbox: `begin` clears what was counted for one batch. A message that is on record stays admitted."""
+    """One per outbox: `begin` clears what was counted for one batch. A message that was taken on stays admitted."""
 
     depths: Depths
-    messages: MessageWriter
+    known: Known
     directory: Directory
     limits: Limits
     _added: Counter[str] = field(default_factory=Counter)
+    _asked: set[str] = field(default_factory=set)
 
     def begin(self) -> None:
         self._added.clear()
+        self._asked.clear()
 
-    def cause(self, sender: str, send: SendMessage) -> MessageView | None:
+    async def prepare(self, sender: str, sends: Sequence[tuple[str, SendMessage]]) -> None:
+        """Look up what the checks of these (key, send) of one sender need to know. Raises `BusUnavailable`."""
+        ids = [message_id(sender, key, send.to) for key, send in sends if send.to != BROADCAST]
+        causes = {claimed for _, send in sends for claimed in (send.in_reply_to, send.cause) if claimed}
+        await self.known.load(ids, causes=causes, receiver=sender)
+
+    def cause(self, sender: str, send: SendMessage) -> Origin | None:
         """The message that this one answers or follows from, if the sender really received it."""
         for claimed in (send.in_reply_to, send.cause):
-            found = self.messages.find(claimed, sender) if claimed else None
+            found = self.known.origin(claimed, sender) if claimed else None
             if found:
                 return found
         return None
 
-    def hop(self, sender: str, cause: MessageView | None) -> int:
+    def hop(self, sender: str, cause: Origin | None) -> int:
         """The operator's word begins the count anew: a conversation with a person in it is no loop."""
         return cause.hop + 1 if cause and sender != OPERATOR else 0
 
@@ -54,7 +63,7 @@ class Admission:
         if draft.recipient == draft.sender:
             raise Refused("you cannot send to yourself; write a note in your state directory instead")
         notes = [await self._note_on(draft)]
-        if not self.messages.find(draft.id, draft.recipient):
+        if not self.known.find(draft.id):
             self.limits.check(draft.sender, draft.recipient, draft.trace_id, draft.hop)
             notes.append(await self._check_depth(draft.recipient))
             self._count(draft, (draft.recipient,))
@@ -63,10 +72,13 @@ class Admission:
     async def _admit_broadcast(self, draft: Message, key: str) -> Admitted:
         """Everyone but the sender and the operator; whose inbox is full is left out and named."""
         await self.directory.refresh()
-        names = sorted(self.directory.principals() - {draft.sender, OPERATOR})
+        others = self.directory.principals() - {draft.sender, OPERATOR}
+        names = sorted(name for name in others if self.directory.may_write(draft.sender, name))
         if not names:
             raise Refused("there is no other agent to send this to")
-        known = [name for name in names if self.messages.find(message_id(draft.sender, key, name), name)]
+        ids = {name: message_id(draft.sender, key, name) for name in names}
+        await self.known.load(ids.values())
+        known = [name for name in names if self.known.find(ids[name])]
         if known:
             return Admitted(tuple(known), _sent_to(known))
         self.limits.check(draft.sender, BROADCAST, draft.trace_id, draft.hop)
@@ -78,19 +90,28 @@ class Admission:
         missed = f"; not to {', '.join(full)}: too many messages wait there" if full else ""
         return Admitted(tuple(open_names), _sent_to(open_names) + missed)
 
+    async def already(self, draft: Message, key: str) -> Admitted | None:
+        """What was delivered of it before: by a broker that ended before it could tell. Raises `BusUnavailable`.
+
+        Nothing is refused that its recipient has.
+        """
+        names = self.directory.principals() & {draft.recipient}
+        if draft.broadcast:
+            names = self.directory.principals() - {draft.sender, OPERATOR}
+        found = await self.known.was_made([(name, message_id(draft.sender, key, name)) for name in sorted(names)])
+        return Admitted(tuple(found), _sent_to(found) if draft.broadcast else "") if found else None
+
     def _check_urgent(self, draft: Message) -> None:
         record = self.directory.get(draft.sender)
         if draft.urgent and draft.sender != OPERATOR and not (record and record.role is Role.MANAGER):
             raise Refused("only the operator and the manager may mark a message as urgent; send it without")
 
     async def _note_on(self, draft: Message) -> str:
-        """What the sender should know of the recipient. Raises `UnknownRecipient`."""
+        """What the sender should know of the recipient. Raises `UnknownRecipient`, and `Refused`."""
         recipient = draft.recipient
         if recipient not in self.directory.principals():
             await self.directory.refresh()
-        if recipient not in self.directory.principals():
-            known = ", ".join(sorted(self.directory.principals() - {draft.sender}))
-            raise UnknownRecipient(f"there is nobody called {recipient!r} here; there are {known}")
+        self.directory.check_recipient(draft.sender, recipient)
         record = self.directory.get(recipient)
         if record and record.desired is Desired.STOPPED:
             return f"{recipient} is stopped; the message waits in its inbox until it is started"
@@ -98,14 +119,13 @@ class Admission:
 
     async def _check_depth(self, recipient: str) -> str:
         """What the sender should know of the recipient's inbox. Raises `InboxFull`."""
-        depth = await self._depth(recipient)
-        if depth >= self.limits.inbox_hard:
-            raise InboxFull(f"{depth} messages wait in the inbox of {recipient}, which takes no more; send later")
+        added, hard = self._added[recipient], self.limits.inbox_hard
+        depth = await self.depths.check(recipient, on_the_way=added, hard=hard, asked=self._asked)
         return f"{depth} messages wait in the inbox of {recipient} already" if depth >= self.limits.inbox_soft else ""
 
     async def _depth(self, recipient: str) -> int:
         """What the inbox holds, with what this batch will add."""
-        return await self.depths.at_most(recipient, on_the_way=self._added[recipient])
+        return await self.depths.at_most(recipient, on_the_way=self._added[recipient], asked=self._asked)
 
     def _count(self, draft: Message, recipients: tuple[str, ...]) -> None:
         self.limits.count(draft.sender, draft.recipient, draft.trace_id)

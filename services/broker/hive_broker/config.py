@@ -6,11 +6,12 @@ from hive_runtime.settings import Settings
 
 
 class BrokerSettings(Settings):
-    """`name` is this broker's consumer name: give each of several brokers its own."""
+    """`name` is how this broker, and others of the same name, are told from others in logs and `hive:brokers`."""
 
-    name: str = "broker"
+    name: str = Field(default="broker", pattern="^[a-z0-9-]{1,32}$")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     batch: int = Field(default=100, ge=1, le=1000, description="entries taken from a stream at once")
+    record_batch: int = Field(default=1000, ge=1, le=10_000, description="events recorded in one transaction, at most")
     max_attempts: int = Field(default=5, ge=1, le=1000, description="tries of a message before it is a dead letter")
     max_age_days: float = Field(default=7, gt=0, description="age at which what waits for an absent agent expires")
     sender_per_minute: int = Field(default=120, ge=1, description="messages that one agent may send in a minute")

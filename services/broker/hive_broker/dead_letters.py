@@ -15,7 +15,7 @@ import structlog
 
 from hive_broker.config import BrokerSettings
 from hive_broker.directory import Directory
-from hive_broker.mail import SOURCE, SystemMail, delivered
+from hive_broker.mail import SOURCE, Mail, delivered, excerpt
 from hive_contracts import streams
 from hive_contracts.agents import ContainerStatus
 from hive_contracts.envelope import Envelope, MalformedEnvelope
@@ -52,21 +52,25 @@ class DeadLetters:
         bus: Bus,
         writer: DeadLetterWriter,
         directory: Directory,
-        mail: SystemMail,
+        mail: Mail,
         settings: BrokerSettings,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._bus = bus
         self._writer = writer
         self._directory = directory
-        self._mail = mail
+        self.mail = mail
         self._settings = settings
         self._clock = clock
         self._wake = asyncio.Event()
+        self._begun = False
         self._one_at_a_time = asyncio.Lock()
 
     def failed(self, recipient: str, message_id: str, reason: str) -> None:
-        """A turn that began with this message ended badly. Raises `StoreUnavailable`."""
+        """A turn that began with this message ended badly. Raises `StoreUnavailable`.
+
+        From any thread, as `taken_up`; `wake` is to follow.
+        """
         most = self._settings.max_attempts
         self._judge(recipient, message_id, f"{most} tries failed, the last with: {reason}", tries=most)
 
@@ -80,6 +84,12 @@ class DeadLetters:
         state, at = MessageState.DEAD, self._clock()
         if self._writer.give_up(recipient, message_id, state, reason=reason[:500], at=at, tries=tries):
             log.warning("message given up", message=message_id, recipient=recipient, reason=reason[:200])
+            self._begun = True
+
+    def wake(self) -> None:
+        """Bury what was given up since, if anything was."""
+        if self._begun:
+            self._begun = False
             self._wake.set()
 
     async def run(self) -> None:
@@ -100,17 +110,36 @@ class DeadLetters:
             await persist(self.expire)
 
     async def expire(self) -> None:
-        """Give up what waited too long for an agent that does not run. Raises `Unavailable`."""
+        """Give up what waited too long: for an agent that does not run, or in the hands of a harness that hangs.
+
+        A turn may take as long as it likes: its harness keeps what it holds. Raises `Unavailable`.
+        """
         self._wake.set()
-        before = self._clock() - round(self._settings.max_age_days * 24 * 3600 * 1000)
+        days = f"{self._settings.max_age_days:g} days"
+        before = self._clock() - self._max_age_ms
         for name in self._writer.waited_for() - {OPERATOR}:
             record = self._directory.get(name)
-            if record and record.container is ContainerStatus.RUNNING:
+            runs = record is not None and record.container is ContainerStatus.RUNNING
+            reason = f"{name} {'holds it without a sign of life for' if runs else 'did not come back within'} {days}"
+            forsaken = await self._forsaken(name) if runs else set[str]()
+            if runs and not forsaken:
                 continue
-            reason = f"{name} did not come back within {self._settings.max_age_days:g} days"
             for view in self._writer.overdue(name, before=before):
-                self._writer.give_up(name, view.id, MessageState.EXPIRED, reason=reason, at=self._clock())
+                if runs and forsaken.isdisjoint(await self._entries(name, view.id)):
+                    continue
+                await asyncio.to_thread(
+                    self._writer.give_up, name, view.id, MessageState.EXPIRED, reason=reason, at=self._clock()
+                )
                 log.warning("message expired", message=view.id, recipient=name)
+
+    @property
+    def _max_age_ms(self) -> int:
+        return round(self._settings.max_age_days * 24 * 3600 * 1000)
+
+    async def _forsaken(self, name: str) -> set[str]:
+        """Inbox entries that were claimed, and for the longest time neither acknowledged nor kept by heartbeat."""
+        held = await self._bus.held(streams.inbox(name), streams.GROUP_HARNESS)
+        return {entry_id for entry_id, idle_ms in held.items() if idle_ms > self._max_age_ms}
 
     async def bury(self) -> None:
         """Finish what was begun for every message given up. Raises `Unavailable`; then it is to be repeated."""
@@ -136,8 +165,8 @@ class DeadLetters:
         await self._bus.write(Batch([Append(streams.EVENTS, envelope)]))
         if view.sender != SYSTEM:  # a notice that dies is not worth another
             people = [name for name in (view.sender, MANAGER) if name != view.recipient or name == OPERATOR]
-            await self._mail.tell(people, _body(fact), key=identity, about=fact.message)
-        self._writer.buried(view.id)
+            await self.mail.tell(people, _body(fact), key=identity, about=fact.message)
+        await asyncio.to_thread(self._writer.buried, view.id)
 
     async def _remove(self, view: MessageView) -> None:
         """Take it out of the inbox: all its entries there, should there be more than one."""
@@ -162,7 +191,7 @@ class DeadLetters:
             await self._directory.refresh()
             if view.recipient not in self._directory.principals():
                 raise Refused(f"there is no agent called {view.recipient} any more; send its text to another")
-            self._writer.redrive(message_id, command.id, at=at)
+            await asyncio.to_thread(self._writer.redrive, message_id, command.id, at=at)
         message = Message.model_validate(view.model_dump())
         envelope = delivered(message, again=command.id)
         await self._bus.deliver([Delivery(view.recipient, f"{message_id}:{command.id}", envelope)])
@@ -184,11 +213,10 @@ def _fact(view: MessageView) -> MessageDead:
 
 def _body(fact: MessageDead) -> str:
     message = fact.message
-    text = " ".join(message.body.split())
-    excerpt = text if len(text) <= EXCERPT else text[: EXCERPT - 1] + "…"
     return (
         f"Message {message.id} from {message.sender} to {message.recipient} was given up: {fact.reason}. It lies in "
-        f"the dead letters, from where the operator can send it again (hive redrive {message.id}). It began: {excerpt}"
+        f"the dead letters, from where the operator can send it again (hive redrive {message.id}). It began: "
+        f"{excerpt(message.body, EXCERPT)}"
     )
 
 

@@ -1,5 +1,6 @@
 """Who there is: the broker's copy of the registry `hive:agents`, which the supervisor keeps."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -7,7 +8,8 @@ import structlog
 from pydantic import ValidationError
 
 from hive_contracts import streams
-from hive_contracts.agents import AgentRecord
+from hive_contracts.agents import AgentRecord, Role
+from hive_contracts.errors import Refused, UnknownRecipient
 from hive_contracts.names import OPERATOR
 from hive_runtime.backoff import persist
 from hive_runtime.bus import Bus, Entry, Reader
@@ -15,6 +17,8 @@ from hive_runtime.errors import BusUnavailable
 
 REFRESH_MS: Final = 5_000
 """How long the registry may have changed without an event before it is read again, in milliseconds."""
+
+PAUSE_S: Final = 0.05
 
 log = structlog.get_logger()
 
@@ -27,7 +31,28 @@ class Directory:
         self._agents: dict[str, AgentRecord] = {}
 
     def principals(self) -> set[str]:
-        return {*self._agents, OPERATOR}
+        return {*(name for name, record in self._agents.items() if record.desired.is_there), OPERATOR}
+
+    def check_recipient(self, sender: str, recipient: str) -> None:
+        """Raises `UnknownRecipient`, or `Refused` where the sender's own config does not name the recipient."""
+        if recipient not in self.principals():
+            raise UnknownRecipient(self._why_unknown(sender, recipient[:100]))
+        if not self.may_write(sender, recipient):
+            allowed = [name for name in sorted(self.principals() - {sender}) if self.may_write(sender, name)]
+            raise Refused(f"your config does not let you write to {recipient}; you may write to {', '.join(allowed)}")
+
+    def may_write(self, sender: str, recipient: str) -> bool:
+        """By the sender's config. The operator and the manager can always be written to, and may write to everybody."""
+        record, other = self._agents.get(sender), self._agents.get(recipient)
+        if record is None or record.config.recipients is None or record.role is Role.MANAGER or recipient == OPERATOR:
+            return True
+        return recipient in record.config.recipients or (other is not None and other.role is Role.MANAGER)
+
+    def _why_unknown(self, sender: str, recipient: str) -> str:
+        known = ", ".join(sorted(self.principals() - {sender}))
+        if recipient in self._agents:
+            return f"{recipient} was destroyed and takes no messages; there are {known}"
+        return f"there is nobody called {recipient!r} here; there are {known}"
 
     def get(self, name: str) -> AgentRecord | None:
         return self._agents.get(name)
@@ -64,6 +89,7 @@ class Directory:
             except BusUnavailable:
                 return cursor
             cursor = entries[-1].id if entries else cursor
+            await asyncio.sleep(PAUSE_S)  # so that a busy stream is read in few and large pieces
             if not entries or any(_concerns_agents(entry) for entry in entries):
                 return cursor
 

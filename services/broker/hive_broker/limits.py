@@ -13,6 +13,7 @@ from typing import Final
 from hive_broker.config import BrokerSettings
 from hive_contracts.errors import LoopGuard, TooFast
 from hive_contracts.names import OPERATOR, SYSTEM
+from hive_runtime.drain import Gauge
 from hive_runtime.records.traffic import Delivered
 
 MAX_KEPT: Final = 10_000
@@ -82,8 +83,11 @@ class Traces:
 class Limits:
     """One for all outboxes. `clock` gives seconds since 1970."""
 
-    def __init__(self, settings: BrokerSettings, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, settings: BrokerSettings, gauge: Gauge | None = None, *, clock: Callable[[], float] = time.time
+    ) -> None:
         self._settings = settings
+        self._gauge = gauge
         self._clock = clock
         self._senders = Buckets(settings.sender_per_minute)
         self._pairs = Buckets(settings.pair_per_minute)
@@ -103,7 +107,9 @@ class Limits:
         return max(MINUTE_S, self._settings.trace_window_s)
 
     def check(self, sender: str, recipient: str, trace_id: str, hop: int) -> None:
-        """Raises `LoopGuard` or `TooFast`. `recipient` is `*` for a broadcast, which counts as one message."""
+        """Raises `Draining`, `LoopGuard` or `TooFast`. `recipient` is `*` for a broadcast, which counts as one."""
+        if self._gauge:
+            self._gauge.check()
         if sender == OPERATOR:
             return
         self._check_loop(trace_id, hop)

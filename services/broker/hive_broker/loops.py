@@ -4,13 +4,15 @@ from typing import Final
 
 import structlog
 
-from hive_broker.mail import SOURCE, SystemMail
+from hive_broker.known import Known
+from hive_broker.mail import SOURCE, Mail
 from hive_contracts import streams
 from hive_contracts.envelope import Envelope
 from hive_contracts.ids import message_id
-from hive_contracts.messages import LoopStopped, Message, MessageState
+from hive_contracts.messages import LoopStopped, Message
 from hive_contracts.names import MANAGER, OPERATOR, SYSTEM
 from hive_runtime.bus import Append, Batch, Bus
+from hive_runtime.errors import StoreUnavailable
 from hive_runtime.records.messages import MessageWriter
 from hive_runtime.records.traffic import count_from
 
@@ -22,17 +24,17 @@ log = structlog.get_logger()
 class LoopReport:
     """`report` may be repeated: a conversation is told once, and once more after the operator spoke into it."""
 
-    def __init__(self, *, bus: Bus, messages: MessageWriter, mail: SystemMail) -> None:
+    def __init__(self, *, bus: Bus, messages: MessageWriter, known: Known, mail: Mail) -> None:
         self._bus = bus
+        self._known = known
         self._messages = messages
         self._mail = mail
         self._told: set[str] = set()
 
     async def report(self, refused: Message, reason: str) -> None:
         """Raises `Unavailable`; then it is not told yet."""
-        words = count_from(self._messages.store, refused.trace_id, OPERATOR)
-        key = f"loop:{refused.trace_id}:{words}"
-        if key in self._told or self._is_told(key):
+        key = f"loop:{refused.trace_id}:{self._words(refused.trace_id)}"
+        if key in self._told or await self._is_told(key):
             return
         log.warning("loop stopped", trace=refused.trace_id, sender=refused.sender, to=refused.recipient)
         fact = LoopStopped(
@@ -44,13 +46,21 @@ class LoopReport:
         )
         envelope = Envelope.of(fact, source=SOURCE, id=f"{key}:stopped", subject=refused.trace_id)
         await self._bus.write(Batch([Append(streams.EVENTS, envelope)]))
-        await self._mail.tell((OPERATOR, MANAGER), _body(refused, reason), key=key)
+        await self._mail.tell((MANAGER, OPERATOR), _body(refused, reason), key=key)
         self._remember(key)
 
-    def _is_told(self, key: str) -> bool:
+    def _words(self, trace_id: str) -> int:
+        """How often the operator spoke into it; while the record cannot be read it is told as if for the first time."""
+        try:
+            return count_from(self._messages.store, trace_id, OPERATOR)
+        except StoreUnavailable:
+            return 0
+
+    async def _is_told(self, key: str) -> bool:
         """By a broker before this one: the notice is delivered last."""
-        notice = self._messages.find(message_id(SYSTEM, key, OPERATOR), OPERATOR)
-        return notice is not None and notice.state is not MessageState.ACCEPTED
+        notice = message_id(SYSTEM, key, OPERATOR)
+        await self._known.load([notice])
+        return self._known.is_delivered(notice)
 
     def _remember(self, key: str) -> None:
         if len(self._told) >= MAX_KNOWN:

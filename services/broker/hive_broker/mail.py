@@ -1,25 +1,25 @@
-"""Messages from `system`: what the broker itself has to tell.
+"""Messages that the broker itself writes: into the inbox once, and told to everyone who watches, who also record it."""
 
-Delivered and recorded as any other; nobody can answer them.
-"""
-
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Final
 
 import structlog
 
 from hive_broker.directory import Directory
+from hive_broker.known import Known
 from hive_contracts import streams
 from hive_contracts.envelope import Envelope
 from hive_contracts.ids import message_id
-from hive_contracts.messages import Message, MessageDelivered, MessageState
+from hive_contracts.messages import Message, MessageDelivered
 from hive_contracts.names import SYSTEM
 from hive_runtime.bus import Append, Batch, Bus, Delivery
-from hive_runtime.records.messages import MessageWriter
 
 SOURCE: Final = "broker"
+EXCERPT: Final = 300
+
+Clock = Callable[[], int]
+"""The time in milliseconds since 1970."""
 
 log = structlog.get_logger()
 
@@ -37,52 +37,50 @@ def delivered(message: Message, *, correlation_id: str = "", again: str = "") ->
     )
 
 
-def as_recorded(messages: MessageWriter, message: Message) -> Message:
-    """What was recorded under an id stays what it was."""
-    found = messages.find(message.id, message.recipient)
-    return Message.model_validate(message.model_dump() | found.model_dump()) if found else message
+class Mail:
+    """Every method may be repeated: a message is delivered once per id. Raises `BusUnavailable`."""
 
-
-class SystemMail:
-    """`tell` may be repeated with the same key: one message comes of it."""
-
-    def __init__(self, *, bus: Bus, messages: MessageWriter, directory: Directory) -> None:
+    def __init__(self, bus: Bus, known: Known, directory: Directory) -> None:
         self._bus = bus
-        self._messages = messages
+        self._known = known
         self._directory = directory
 
-    async def tell(
-        self, recipients: Iterable[str], body: str, *, key: str, about: Message | None = None
-    ) -> list[Message]:
-        """A message to each recipient that there is; `about` carries its conversation on. Raises `Unavailable`."""
+    async def deliver(self, message: Message) -> Append:
+        """Returns what to tell those who watch."""
+        await self._known.load([message.id])  # the inbox forgets its keys after a day, the record does not
+        message = self._known.remember(message, delivered=False)
+        envelope = delivered(message)
+        if not self._known.is_delivered(message.id):
+            await self._bus.deliver([Delivery(message.recipient, message.id, envelope)])
+            self._known.remember(message, delivered=True)
+        return Append(streams.EVENTS, envelope)
+
+    async def tell(self, recipients: Iterable[str], body: str, *, key: str, about: Message | None = None) -> list[str]:
+        """Their ids: a message from `system` to each recipient that there is. `about` carries its conversation on."""
         present = self._directory.principals()
-        written = [self._write(name, body, key, about) for name in dict.fromkeys(recipients) if name in present]
-        self._messages.accept(written)
-        found = [as_recorded(self._messages, message) for message in written]
-        await self._deliver([message for message in found if self._is_new(message)])
-        return found
+        written = [_from_system(name, body, key, about) for name in dict.fromkeys(recipients) if name in present]
+        await self.write([await self.deliver(message) for message in written])
+        return [message.id for message in written]
 
-    def _is_new(self, message: Message) -> bool:
-        """The inbox forgets a key after a while; the record does not."""
-        recorded = self._messages.find(message.id, message.recipient)
-        return recorded is None or recorded.state is MessageState.ACCEPTED
+    async def write(self, appends: list[Append]) -> None:
+        await self._bus.write(Batch(appends))
 
-    async def _deliver(self, messages: Sequence[Message]) -> None:
-        if not messages:
-            return
-        await self._bus.deliver([Delivery(item.recipient, item.id, delivered(item)) for item in messages])
-        await self._bus.write(Batch([Append(streams.EVENTS, delivered(message)) for message in messages]))
-        self._messages.delivered(messages, at=time.time_ns() // 1_000_000)
 
-    def _write(self, recipient: str, body: str, key: str, about: Message | None) -> Message:
-        new_id = message_id(SYSTEM, key, recipient)
-        log.info("system message", message=new_id, to=recipient, key=key)
-        return Message(
-            id=new_id,
-            sender=SYSTEM,
-            recipient=recipient,
-            body=body,
-            sent_at=datetime.now(UTC),
-            trace_id=about.trace_id if about else new_id,
-            hop=about.hop + 1 if about else 0,
-        )
+def _from_system(recipient: str, body: str, key: str, about: Message | None) -> Message:
+    new_id = message_id(SYSTEM, key, recipient)
+    log.info("system message", message=new_id, to=recipient, key=key)
+    return Message(
+        id=new_id,
+        sender=SYSTEM,
+        recipient=recipient,
+        body=body,
+        sent_at=datetime.now(UTC),
+        trace_id=about.trace_id if about else new_id,
+        hop=about.hop + 1 if about else 0,
+    )
+
+
+def excerpt(text: str, limit: int = EXCERPT) -> str:
+    """`text` on one line, so that none of its lines can pass for one of ours."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"

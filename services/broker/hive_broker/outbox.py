@@ -1,38 +1,41 @@
-"""From an outbox to inboxes: check, stamp, record, deliver, answer, and only then acknowledge.
+"""From an outbox to inboxes: check, stamp, deliver, tell, and only then acknowledge. Nothing here waits for a store.
 
 Each step may be repeated. A crash between any two leaves the outbox entry pending; it is taken up again, the message
-gets the same id, the inbox's dedup key stops a second delivery, and the answers are facts with the same ids.
+gets the same id, the inbox's dedup key stops a second delivery, and what is told are facts with the same ids. One of
+them, `message.delivered`, holds the whole message: the record follows from it.
 """
 
-import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
 from hive_broker.admission import Admission
+from hive_broker.known import Known
 from hive_broker.loops import LoopReport
-from hive_broker.mail import SOURCE, as_recorded, delivered
+from hive_broker.mail import SOURCE, delivered
 from hive_contracts import streams
+from hive_contracts.control import UrgentWaits
 from hive_contracts.envelope import Envelope, MalformedEnvelope
 from hive_contracts.errors import HiveError, LoopGuard, Unavailable
 from hive_contracts.ids import message_id
 from hive_contracts.messages import Message, MessageAccepted, MessageRefused, SendMessage
-from hive_contracts.names import BROADCAST
+from hive_contracts.names import BROADCAST, OPERATOR
 from hive_runtime.bus import Ack, Append, Batch, Bus, Delivery, Entry
 from hive_runtime.records.events import entry_time
-from hive_runtime.records.messages import MessageWriter, from_milliseconds
+from hive_runtime.records.messages import from_milliseconds
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """One send. A broadcast is one with several messages."""
+    """One send. A broadcast is one with several messages. `again`: its entry comes again, what it told is uncertain."""
 
     key: str
     to: str
     messages: tuple[Message, ...]
     note: str
+    again: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,33 +48,42 @@ class Rejected:
 class OutboxWorker:
     """Handles the outbox of one sender. The sender is whose stream it is, whatever an entry says."""
 
-    def __init__(
-        self, sender: str, *, bus: Bus, messages: MessageWriter, admission: Admission, loops: LoopReport
-    ) -> None:
+    def __init__(self, sender: str, *, bus: Bus, known: Known, admission: Admission, loops: LoopReport) -> None:
         self._sender = sender
         self._bus = bus
-        self._messages = messages
+        self._known = known
         self._admission = admission
         self._loops = loops
 
     async def handle(self, entries: list[Entry]) -> None:
         """Deliver or refuse each entry, in order. Raises `Unavailable`; then nothing is acknowledged."""
         self._admission.begin()
-        results = [await self._check(entry) for entry in entries]
-        accepted = [result for result in results if isinstance(result, Accepted)]
-        self._messages.accept([message for item in accepted for message in item.messages])
-        accepted = [self._as_recorded(item) for item in accepted]
-        await self._bus.deliver([self._delivery(item, message) for item in accepted for message in item.messages])
-        arrived = [message for item in accepted for message in item.messages]
-        self._messages.delivered(arrived, at=time.time_ns() // 1_000_000)
-        recorded = iter(accepted)
-        told = [next(recorded) if isinstance(result, Accepted) else result for result in results]
-        appends = [append for result in told if result for append in self._answers(result)]
+        sends = [(entry, *send) for entry in entries if (send := self._decode(entry))]
+        await self._admission.prepare(self._sender, [(key, send) for _, key, send in sends])
+        results = [await self._check(entry, key, send) for entry, key, send in sends]
+        messages = [(item.key, message) for item in results if isinstance(item, Accepted) for message in item.messages]
+        envelopes = {message.id: delivered(message, correlation_id=key) for key, message in messages}
+        there = await self._deliver([message for _, message in messages], envelopes)
+        appends = [append for result in results for append in self._answers(result, envelopes, there)]
         acks = [Ack(streams.outbox(self._sender), streams.GROUP_BROKER, [entry.id for entry in entries], delete=True)]
         await self._bus.write(Batch(appends, acks))
 
-    async def _check(self, entry: Entry) -> Accepted | Rejected | None:
-        """None for an entry that is not a send at all: nobody waits for an answer to it."""
+    async def _deliver(self, messages: list[Message], envelopes: dict[str, Envelope]) -> set[str]:
+        """Returns the ids of those that were in their inboxes before, by the key that the inbox keeps for a day.
+
+        Those that the record has there are left out.
+        """
+        new = [message for message in messages if not self._known.is_delivered(message.id)]
+        fresh = await self._bus.deliver(
+            [Delivery(message.recipient, message.id, envelopes[message.id]) for message in new]
+        )
+        for message in messages:
+            self._known.remember(message, delivered=True)
+        made = {message.id for message, is_fresh in zip(new, fresh, strict=True) if is_fresh}
+        return {message.id for message in new} - made  # one batch may hold the same send twice
+
+    def _decode(self, entry: Entry) -> tuple[str, SendMessage] | None:
+        """Key and send; None for an entry that is not a send at all: nobody waits for an answer to it."""
         try:
             envelope = Envelope.decode(entry.fields)
             send = envelope.payload(SendMessage)
@@ -81,23 +93,28 @@ class OutboxWorker:
         if envelope.type != SendMessage.TYPE:
             log.warning("outbox entry of unknown type", sender=self._sender, type=envelope.type)
             return None
-        try:
-            return await self._accept(entry, envelope.id, send)
-        except Unavailable:
-            raise
-        except HiveError as error:
-            log.info("message refused", sender=self._sender, to=send.to, code=error.code)
-            return Rejected(envelope.id, send.to, error)
+        return envelope.id, send
 
-    async def _accept(self, entry: Entry, key: str, send: SendMessage) -> Accepted:
+    async def _check(self, entry: Entry, key: str, send: SendMessage) -> Accepted | Rejected:
         draft = self._draft(entry, key, send)
         try:
             admitted = await self._admission.admit(draft, key)
-        except LoopGuard as error:
-            await self._loops.report(draft, str(error))
+        except Unavailable:
             raise
-        messages = tuple(self._addressed(draft, key, name) for name in admitted.recipients)
-        return Accepted(key, send.to, messages, admitted.note)
+        except HiveError as error:
+            before = await self._admission.already(draft, key)
+            if before is None:
+                return await self._refuse(draft, key, error)
+            admitted = before
+        messages = [self._addressed(draft, key, name) for name in admitted.recipients]
+        kept = tuple(self._known.remember(message, delivered=False) for message in messages)
+        return Accepted(key, send.to, kept, admitted.note, entry.redelivered)
+
+    async def _refuse(self, draft: Message, key: str, error: HiveError) -> Rejected:
+        log.info("message refused", sender=self._sender, to=draft.recipient, code=error.code)
+        if isinstance(error, LoopGuard):
+            await self._loops.report(draft, str(error))
+        return Rejected(key, draft.recipient, error)
 
     def _draft(self, entry: Entry, key: str, send: SendMessage) -> Message:
         """The message as it would be, stamped, but for its recipient still as the sender wrote it."""
@@ -122,24 +139,25 @@ class OutboxWorker:
             return draft
         return draft.model_copy(update={"id": message_id(self._sender, key, name), "recipient": name})
 
-    def _as_recorded(self, item: Accepted) -> Accepted:
-        """A key used before keeps the message that it made, whatever comes under it now."""
-        return replace(item, messages=tuple(as_recorded(self._messages, message) for message in item.messages))
+    def _answers(self, result: Accepted | Rejected, envelopes: dict[str, Envelope], there: set[str]) -> list[Append]:
+        """To the sender, and to everyone who watches.
 
-    def _delivery(self, item: Accepted, message: Message) -> Delivery:
-        return Delivery(message.recipient, message.id, delivered(message, correlation_id=item.key))
-
-    def _answers(self, result: Accepted | Rejected) -> list[Append]:
-        """To the sender, and to everyone who watches."""
+        What another entry delivered, that entry has told: should its message be swept from the record since, telling
+        it again would bring it back as one that waits.
+        """
         if isinstance(result, Rejected):
             refusal = self._refusal(result)
             return [Append(streams.control(self._sender), refusal), Append(streams.EVENTS, refusal)]
         answer = self._accepted(result, message_id(self._sender, result.key, result.to), result.to)
         appends = [Append(streams.control(self._sender), answer)]
         for message in result.messages:
+            if message.id in there and not result.again:
+                continue
             fact = answer if len(result.messages) == 1 else self._accepted(result, message.id, message.recipient)
             appends.append(Append(streams.EVENTS, fact))
-            appends.append(Append(streams.EVENTS, self._delivery(result, message).envelope))
+            appends.append(Append(streams.EVENTS, envelopes[message.id]))
+            if message.urgent and message.recipient != OPERATOR:
+                appends.append(Append(streams.control(message.recipient), _nudge(message)))
         return appends
 
     def _accepted(self, result: Accepted, identity: str, to: str) -> Envelope:
@@ -167,3 +185,9 @@ class OutboxWorker:
         )
         identity = f"{message_id(self._sender, result.key, result.to)}:refused"
         return Envelope.of(fact, source=SOURCE, id=identity, subject=self._sender, correlation_id=result.key)
+
+
+def _nudge(message: Message) -> Envelope:
+    """For the harness, which reads its inbox only when it is about to begin a turn."""
+    fact = UrgentWaits(message_id=message.id)
+    return Envelope.of(fact, source=SOURCE, id=f"{message.id}:urgent", subject=message.recipient)

@@ -1,12 +1,13 @@
 """Reminders: set by an agent for itself, delivered once when their time comes, however late that is noticed."""
 
+import asyncio
 import math
 from datetime import UTC, datetime
 from typing import Final
 
-from hive_broker.courier import Clock, Courier
 from hive_broker.directory import Directory
-from hive_broker.mail import SOURCE
+from hive_broker.known import Known
+from hive_broker.mail import SOURCE, Clock, Mail
 from hive_broker.questions import HOW_TO_SEE, Done
 from hive_contracts import streams
 from hive_contracts.envelope import Envelope, Payload
@@ -25,7 +26,7 @@ from hive_contracts.reminders import (
     SetReminder,
 )
 from hive_runtime.bus import Append
-from hive_runtime.records.messages import MessageWriter, from_milliseconds, milliseconds
+from hive_runtime.records.messages import from_milliseconds, milliseconds
 from hive_runtime.records.threads import Reminder, ThreadWriter
 
 LATE_MS: Final = 60_000
@@ -38,15 +39,15 @@ class Reminders:
         self,
         *,
         threads: ThreadWriter,
-        messages: MessageWriter,
-        courier: Courier,
+        known: Known,
+        mail: Mail,
         directory: Directory,
         clock: Clock,
         most: int,
     ) -> None:
         self._threads = threads
-        self._messages = messages
-        self._courier = courier
+        self._known = known
+        self._mail = mail
         self._directory = directory
         self._clock = clock
         self._most = most
@@ -54,7 +55,7 @@ class Reminders:
     async def set(self, owner: str, key: str, wish: SetReminder) -> Done:
         new_id = reminder_id(owner, key)
         if self._threads.reminder(new_id) is None:
-            self._record(new_id, owner, wish)
+            await self._record(new_id, owner, wish)
         reminder = self._find(new_id)
         view = reminder.view
         fact = ReminderSet(id=new_id, owner=owner, message=view.message, due_at=view.due_at)
@@ -66,7 +67,7 @@ class Reminders:
         if by not in {view.owner, OPERATOR}:
             raise Refused(f"only {view.owner} or the operator may cancel {wish.id}")
         mark = f"{by} {key}"
-        self._threads.cancel_reminder(wish.id, closed_by=mark)
+        await asyncio.to_thread(self._threads.cancel_reminder, wish.id, closed_by=mark)
         reminder = self._find(wish.id)
         if reminder.closed_by != mark:
             came = reminder.view.state is ReminderState.DUE
@@ -82,11 +83,11 @@ class Reminders:
                 continue
             late = (reminder.fired_at or reminder.due_at) - reminder.due_at > LATE_MS
             fact = ReminderDue(id=view.id, owner=view.owner, message=view.message, due_at=view.due_at, late=late)
-            delivered = await self._courier.deliver(_to_owner(reminder, fact))
-            await self._courier.write([_fact(fact, reminder, "due"), delivered])
-            self._threads.told(view.id)
+            delivered = await self._mail.deliver(_to_owner(reminder, fact))
+            await self._mail.write([_fact(fact, reminder, "due"), delivered])
+            await asyncio.to_thread(self._threads.told, view.id)
 
-    def _record(self, new_id: str, owner: str, wish: SetReminder) -> None:
+    async def _record(self, new_id: str, owner: str, wish: SetReminder) -> None:
         check_body(wish.message)
         now = self._clock()
         due_at = _due_at(wish, now)
@@ -94,11 +95,13 @@ class Reminders:
             raise Refused(
                 f"{self._most} of your reminders wait, that is the limit; take some back with `cancel_thread`"
             )
-        cause = self._messages.find(wish.cause, owner) if wish.cause else None
+        await self._known.load((), causes=(wish.cause,) if wish.cause else (), receiver=owner)
+        cause = self._known.origin(wish.cause, owner) if wish.cause else None
         trace_id, hop = (cause.trace_id, cause.hop + 1) if cause else (new_id, 0)
         times = {"set_at": from_milliseconds(now), "due_at": from_milliseconds(due_at)}
         view = ReminderView(id=new_id, owner=owner, message=wish.message, **times)
-        self._threads.set_reminder(Reminder(view, trace_id, hop, due_at), set_at=now)
+        reminder = Reminder(view, trace_id, hop, due_at)
+        await asyncio.to_thread(self._threads.set_reminder, reminder, set_at=now)
 
     def _find(self, wanted: str) -> Reminder:
         found = self._threads.reminder(wanted)

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from hive_broker.courier import Clock
+from hive_broker.mail import Clock
 from hive_broker.questions import Questions
 from hive_broker.reminders import Reminders
 from hive_runtime.backoff import persist
@@ -39,7 +39,7 @@ class Scheduler:
 
     async def tick(self) -> None:
         """Raises `Unavailable`."""
-        self._threads.run_out(self._clock())
+        await asyncio.to_thread(self._threads.run_out, self._clock())
         await self._questions.tell_expired()
         await self._reminders.tell_due()
 

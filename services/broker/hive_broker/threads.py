@@ -10,10 +10,12 @@ from typing import Final
 
 import structlog
 
-from hive_broker.courier import Clock, Courier, excerpt
+from hive_broker.depths import Depths
 from hive_broker.directory import Directory
+from hive_broker.known import Known
 from hive_broker.limits import Limits
-from hive_broker.mail import SOURCE
+from hive_broker.loops import LoopReport
+from hive_broker.mail import SOURCE, Clock, Mail, excerpt
 from hive_broker.questions import Done, Questions
 from hive_broker.reminders import Reminders
 from hive_broker.schedule import Scheduler
@@ -31,7 +33,7 @@ from hive_contracts.questions import (
 )
 from hive_contracts.reminders import CancelReminder, ListThreads, SetReminder, ThreadsListed
 from hive_runtime.bus import Ack, Append, Batch, Bus, Entry
-from hive_runtime.records.messages import MessageWriter
+from hive_runtime.errors import StoreUnavailable
 from hive_runtime.records.threads import ThreadWriter
 
 LISTED: Final = 100
@@ -63,28 +65,31 @@ class Threads:
     @classmethod
     def build(  # noqa: PLR0913 - what threads stand on
         cls,
-        bus: Bus,
         store: ThreadWriter,
         *,
-        messages: MessageWriter,
+        known: Known,
+        mail: Mail,
         directory: Directory,
         clock: Clock,
         limits: Limits,
+        depths: Depths,
+        loops: LoopReport,
         most_open: int,
         most_reminders: int,
     ) -> "Threads":
-        courier = Courier(bus, messages, clock)
         questions = Questions(
             threads=store,
-            messages=messages,
-            courier=courier,
+            known=known,
+            mail=mail,
             directory=directory,
             clock=clock,
             limits=limits,
+            depths=depths,
+            loops=loops,
             most_open=most_open,
         )
         reminders = Reminders(
-            threads=store, messages=messages, courier=courier, directory=directory, clock=clock, most=most_reminders
+            threads=store, known=known, mail=mail, directory=directory, clock=clock, most=most_reminders
         )
         return cls(store, questions, reminders, Scheduler(store, questions, reminders, clock))
 
@@ -112,6 +117,12 @@ class ThreadWorker:
             return []
         try:
             done = await self._carry_out(envelope)
+        except StoreUnavailable as error:
+            if entry.redelivered:  # a part of it may be done: it waits for the store
+                raise
+            log.warning("request refused", sender=self._sender, type=envelope.type, reason=str(error))
+            reason = "questions and reminders cannot be kept just now, the operator knows; try again in some minutes"
+            return [self._reply(envelope, ThreadRefused(code=error.code, reason=reason), "refused")]
         except Unavailable:
             raise
         except HiveError as error:

@@ -9,7 +9,19 @@ from starlette.types import ASGIApp, Scope
 
 from hive_contracts.agents import AgentState
 from hive_dashboard import answers
-from hive_dashboard.api import agents, dead_letters, health, messages, questions, retention, sign_in_links, status
+from hive_dashboard.api import (
+    agents,
+    control,
+    credentials,
+    dead_letters,
+    health,
+    messages,
+    questions,
+    retention,
+    sign_in_links,
+    stats,
+    status,
+)
 from hive_dashboard.pages import agent as agent_page
 from hive_dashboard.pages import dead_letters as dead_letter_pages
 from hive_dashboard.pages import home, sign_in, stream
@@ -58,7 +70,8 @@ def create_app(parts: Parts) -> ASGIApp:
 
 def _api() -> APIRouter:
     router = APIRouter(prefix=PREFIX, dependencies=[Depends(api_client)])
-    for noun in (status, agents, messages, dead_letters, questions, retention, sign_in_links):
+    nouns = (status, stats, control, agents, messages, dead_letters, questions, retention, credentials, sign_in_links)
+    for noun in nouns:
         router.include_router(noun.router)
     return router
 
@@ -70,5 +83,7 @@ def _named_elsewhere() -> APIRouter:
     @router.get("/agents/{name}/api/state")
     async def state(parts: PartsOf, name: str) -> AgentState:
         return await agents.state(parts, name)
+
+    router.add_api_route("/agents/{name}/api/stats", stats.stats, methods=["GET"], response_model=stats.Stats)
 
     return router

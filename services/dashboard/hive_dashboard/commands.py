@@ -1,7 +1,8 @@
 """What the operator asks for: appended to a stream, and awaited by `correlation_id`.
 
-Messages go through the operator's outbox and are answered on the operator's control stream; commands to the
-supervisor are answered on `hive:events`. An answer that nobody waits for any more is dropped.
+Messages go through the operator's outbox and are answered on the operator's control stream; commands to services are
+answered on `hive:events`, commands to an agent's harness in that agent's live stream. An answer that nobody waits for
+any more is dropped.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import structlog
 
 from hive_contracts import streams
 from hive_contracts.agents import CommandDone, CommandFailed
+from hive_contracts.control import STALE_S
 from hive_contracts.envelope import Envelope, MalformedEnvelope, Payload
 from hive_contracts.errors import TimedOut, error_from_code
 from hive_contracts.ids import message_id, new_id
@@ -24,6 +26,7 @@ from hive_runtime.bus import Ack, Batch, Bus, Entry
 
 SOURCE: Final = "dashboard"
 QUEUED: Final = "queued"
+ANSWERS: Final = frozenset({CommandDone.TYPE, CommandFailed.TYPE})
 
 log = structlog.get_logger()
 
@@ -71,11 +74,13 @@ class Commands:
         self._answer_s = answer_s
         self._command_s = command_s
 
-    async def send(self, to: str, body: str, *, in_reply_to: str | None = None, key: str | None = None) -> Sent:
+    async def send(
+        self, to: str, body: str, *, in_reply_to: str | None = None, key: str | None = None, urgent: bool = False
+    ) -> Sent:
         """Send as the operator; the same `key` sends once. Raises what the broker refuses with, and `Unavailable`."""
         check_body(body)
         key = key or new_id()
-        payload = SendMessage(to=to, body=body, in_reply_to=in_reply_to)
+        payload = SendMessage(to=to, body=body, in_reply_to=in_reply_to, urgent=urgent)
         async with self._answers.expect(key) as answer:
             await self._bus.append(streams.outbox(OPERATOR), Envelope.of(payload, source=OPERATOR, id=key))
             try:
@@ -117,20 +122,42 @@ class Commands:
         """
         service = to.rpartition(":")[2]
         key = new_id()
-        async with self._answers.expect(key) as answer:
-            await self._bus.append(to, Envelope.of(payload, source=OPERATOR, id=key))
+        late = (
+            f"the {service} has not answered within {self._command_s:g} s; it may still do it: "
+            f"look again in a moment, and at `hive logs {service}`"
+        )
+        return await self._ask(to, Envelope.of(payload, source=OPERATOR, id=key), waiting_for=key, late=late)
+
+    async def command_agent(self, agent: str, payload: Payload, *, within_s: float | None = None) -> dict[str, Any]:
+        """Ask the harness of an agent that runs, and wait until it is done; what it found out, in its own words.
+
+        `within_s`: for what takes longer than other commands. Raises as `command` does.
+        """
+        key = new_id()
+        within_s = within_s or self._command_s
+        late = (
+            f"{agent} has not answered within {within_s:g} s; it does it if it reads it within "
+            f"{STALE_S} s: look again in a moment, and at `hive logs {agent}`"
+        )
+        envelope = Envelope.of(payload, source=OPERATOR, id=key, subject=agent)
+        return await self._ask(
+            streams.control(agent), envelope, waiting_for=_of_agent(agent, key), late=late, within_s=within_s
+        )
+
+    async def _ask(
+        self, stream: str, envelope: Envelope, *, waiting_for: str, late: str, within_s: float | None = None
+    ) -> dict[str, Any]:
+        async with self._answers.expect(waiting_for) as waiter:
+            await self._bus.append(stream, envelope)
             try:
-                async with asyncio.timeout(self._command_s):
-                    envelope = await answer
+                async with asyncio.timeout(within_s or self._command_s):
+                    answer = await waiter
             except TimeoutError:
-                raise TimedOut(
-                    f"the {service} has not answered within {self._command_s:g} s; it may still do it: "
-                    f"look again in a moment, and at `hive logs {service}`"
-                ) from None
-        if envelope.type == CommandFailed.TYPE:
-            failed = envelope.payload(CommandFailed)
+                raise TimedOut(late) from None
+        if answer.type == CommandFailed.TYPE:
+            failed = answer.payload(CommandFailed)
             raise error_from_code(failed.code, failed.reason)
-        return envelope.payload(CommandDone).result
+        return answer.payload(CommandDone).result
 
     async def handle_control(self, entries: list[Entry]) -> None:
         """Take answers off the operator's control stream."""
@@ -143,9 +170,19 @@ class Commands:
         await self._bus.write(Batch(acks=[Ack(streams.control(OPERATOR), streams.GROUP_HARNESS, ids)]))
 
     def handle_event(self, envelope: Envelope) -> None:
-        """Take the supervisor's answers from `hive:events`."""
-        if envelope.type in {CommandDone.TYPE, CommandFailed.TYPE}:
+        """Take the services' answers from `hive:events`."""
+        if envelope.type in ANSWERS:
             self._answers.resolve(envelope)
+
+    def handle_live(self, agent: str, envelope: Envelope) -> None:
+        """Take an agent's answer from its live stream. It answers for itself alone, whatever it claims."""
+        named = envelope.model_copy(update={"correlation_id": _of_agent(agent, envelope.correlation_id)})
+        self._answers.resolve(named)
+
+
+def _of_agent(agent: str, key: str) -> str:
+    """What an answer from this agent's own stream is waited for under; no service answers under such an id."""
+    return f"{agent}/{key}"
 
 
 def _sent(envelope: Envelope, to: str) -> Sent:

@@ -7,7 +7,7 @@ import structlog
 from hive_contracts import streams
 from hive_contracts.agents import AgentCreated, AgentStateChanged
 from hive_contracts.envelope import Envelope, MalformedEnvelope
-from hive_dashboard.commands import Commands
+from hive_dashboard.commands import ANSWERS, Commands
 from hive_dashboard.live import Live
 from hive_dashboard.snapshot import Snapshots
 from hive_runtime.backoff import Backoff
@@ -39,7 +39,7 @@ class Feed:
 
     async def run(self) -> None:
         reader = self._bus.reader()
-        backoff = Backoff(first_s=0.05, limit_s=2.0)
+        backoff = Backoff()
         try:
             while True:
                 try:
@@ -47,9 +47,12 @@ class Feed:
                     entries = await reader.read_after(self._cursors, count=BATCH, block_ms=BLOCK_MS)
                 except BusUnavailable:
                     self._snapshots.touch()
+                    await self._bus.until_back()
                     await backoff.wait()
                     continue
-                backoff.reset()
+                if backoff.tries:
+                    self._snapshots.touch()  # it said that Redis is away
+                    backoff.reset()
                 for entry in entries:
                     self._cursors[entry.stream] = entry.id
                     self._take(entry)
@@ -88,6 +91,9 @@ class Feed:
                 self._snapshots.note_state(agent, envelope.payload(AgentStateChanged).state)
             except MalformedEnvelope as error:
                 log.warning("state is malformed", agent=agent, reason=str(error)[:200])
+            return
+        if envelope.type in ANSWERS:
+            self._commands.handle_live(agent, envelope)
             return
         turn_id, seq = envelope.data.get("turn_id"), envelope.data.get("seq")
         event = RecordedEvent(

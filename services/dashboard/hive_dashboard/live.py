@@ -8,18 +8,18 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from typing import Final
 
-from hive_contracts.agents import AgentStateChanged
+from hive_contracts.agents import AgentStateChanged, CommandDone, CommandFailed
 from hive_contracts.envelope import MalformedEnvelope
-from hive_contracts.turns import TurnEnded, TurnToolCall, TurnToolResult
+from hive_contracts.turns import MAX_PARTIAL, TurnEnded, TurnPartial, TurnToolCall, TurnToolResult
 from hive_dashboard.hub import Hub
 from hive_dashboard.render import Renderer
-from hive_dashboard.turns import call_key, ending_of, row_of, turn_key, turns_of
+from hive_dashboard.turns import Row, call_key, ending_of, row_of, turn_key, turns_of
 from hive_runtime.records.events import RecordedEvent
 
 TAIL_EVENTS: Final = 300
 TAIL_CHARACTERS: Final = 512 * 1024
-UNSHOWN: Final = frozenset({AgentStateChanged.TYPE})
-"""Events that change the page's header and are no part of the turn stream."""
+UNSHOWN: Final = frozenset({AgentStateChanged.TYPE, CommandDone.TYPE, CommandFailed.TYPE})
+"""Events that change the page's header, or answer a command, and are no part of the turn stream."""
 
 
 def agent_topic(name: str) -> str:
@@ -56,11 +56,16 @@ class Live:
         self._hub = hub
         self._renderer = renderer
         self._tails: dict[str, Tail] = {}
+        self._partial: dict[str, str] = {}
 
     def take(self, agent: str, event: RecordedEvent, *, size: int) -> None:
         """The next event of `agent`; `size` in characters."""
         if event.type in UNSHOWN:
             return
+        if event.type == TurnPartial.TYPE:
+            self._show_partial(agent, event)
+            return
+        self._end_partial(agent)
         tail = self._tails.setdefault(agent, Tail())
         if tail.knows(_number_of(event)):
             return  # written twice after a lost reply
@@ -73,6 +78,21 @@ class Live:
         events = {event.id: event for event in stored if event.type not in UNSHOWN}
         events |= {event.id: event for event in tail.events} if tail else {}
         return sorted(events.values(), key=lambda event: _position(event.id))
+
+    def _show_partial(self, agent: str, event: RecordedEvent) -> None:
+        """In its turn's place for it, each in place of the one before; no page holds it when it is drawn anew."""
+        key, of, text = turn_key(event), event.data.get("of"), event.data.get("text")
+        if key and isinstance(text, str):
+            self._partial[agent] = key
+            shown = Row("thinking" if of == "thinking" else "text", event.time, text[-MAX_PARTIAL:])
+            self._hub.publish(
+                agent_topic(agent), f"{key}-partial", lambda: self._renderer.partial(shown), weight=2 * len(text) + 500
+            )
+
+    def _end_partial(self, agent: str) -> None:
+        """Whatever comes next takes its place."""
+        if key := self._partial.pop(agent, ""):
+            self._hub.publish(agent_topic(agent), f"{key}-partial", "")
 
     def _publish(self, agent: str, event: RecordedEvent, tail: Tail, size: int) -> None:
         topic, key, render = agent_topic(agent), turn_key(event), self._renderer

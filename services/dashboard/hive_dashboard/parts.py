@@ -1,11 +1,14 @@
 """The parts that pages and API stand on, as `service` built them, and how a request gets at them."""
 
+import re
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Final, cast
 
 from fastapi import Depends, Request
 
+from hive_contracts.messages import MessageView
 from hive_dashboard.auth import CSRF_FIELD, CSRF_HEADER, Attempts, Auth, Session
 from hive_dashboard.commands import Commands
 from hive_dashboard.config import DashboardSettings
@@ -20,6 +23,11 @@ from hive_runtime.bus import Bus
 from hive_runtime.records.events import EventReader
 from hive_runtime.records.messages import MessageReader
 from hive_runtime.records.threads import ThreadReader
+
+RECORDED_S: Final = 1.0
+LOOK_S: Final = 0.02
+
+_MESSAGE_ID: Final = re.compile("m-[0-9a-z]{16}")
 
 
 @dataclass(slots=True)
@@ -52,6 +60,15 @@ class Parts:
     threads: ThreadReader
     renderer: Renderer
     flashes: Flashes = field(default_factory=Flashes)
+
+    def message(self, message_id: str) -> MessageView | None:
+        """The record follows a delivery by some milliseconds, and who sent has its id at once. Blocks."""
+        last_look = time.monotonic() + (RECORDED_S if _MESSAGE_ID.fullmatch(message_id) else 0)
+        while True:
+            found = self.messages.get(message_id)
+            if found or time.monotonic() >= last_look:
+                return found
+            time.sleep(LOOK_S)
 
     def events(self, agent: str) -> EventReader:
         """The event history of an agent that is in the registry."""

@@ -34,6 +34,7 @@ class ServiceView(BaseModel):
     version: str
     started_at: datetime
     alive: bool
+    warning: str = ""
 
 
 async def read_agents(bus: Bus) -> dict[str, AgentView]:
@@ -67,7 +68,7 @@ async def read_services(bus: Bus, now: datetime) -> tuple[ServiceView, ...]:
         except ValidationError:
             log.warning("beat is malformed", of=name)
             continue
-        facts = beat.model_dump(include={"pid", "version", "started_at"})
+        facts = beat.model_dump(include={"pid", "version", "started_at", "warning"})
         found.append(ServiceView(service=name, alive=now - beat.at < BEAT_LIFETIME, **facts))
     return tuple(found)
 

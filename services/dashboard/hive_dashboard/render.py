@@ -11,8 +11,11 @@ from typing import Any, Final, cast
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from hive_contracts.agents import TurnOutcome
 from hive_contracts.messages import MessageView
+from hive_contracts.outcomes import CONSEQUENCES
 from hive_contracts.questions import QuestionView
+from hive_dashboard.control import sign_in_host, steering_of
 from hive_dashboard.registry import AgentView
 from hive_dashboard.text import clean, one_line
 from hive_dashboard.turns import Ending, Row, Turn
@@ -41,6 +44,9 @@ class Renderer:
             "age": self._age,
             "left": self._left,
             "badge": badge_of,
+            "sign_in_host": sign_in_host,
+            "steering": steering_of,
+            "tone": tone,
             "duration": duration,
             "hue": hue,
             "money": money,
@@ -64,6 +70,9 @@ class Renderer:
 
     def controls(self, agent: AgentView) -> str:
         return self._macro("agents", "controls", agent, "")
+
+    def steering(self, agent: AgentView) -> str:
+        return self._macro("agents", "steering", agent, "")
 
     def last_turn(self, agent: AgentView) -> str:
         return self._macro("agents", "last_turn", agent)
@@ -108,6 +117,9 @@ class Renderer:
     def row(self, row: Row) -> str:
         return self._macro("turns", "row", row)
 
+    def partial(self, row: Row) -> str:
+        return self._macro("turns", "partial", row)
+
     def ending(self, ending: Ending) -> str:
         return self._macro("turns", "ended", ending)
 
@@ -143,6 +155,11 @@ class Renderer:
         return Markup('<time datetime="{}" title="{}" data-left>{}</time>').format(
             time.isoformat(timespec="milliseconds"), f"{time:%Y-%m-%d %H:%M:%S} UTC", words
         )
+
+
+def tone(outcome: TurnOutcome) -> str:
+    """How a turn's end is coloured: ok, note or bad."""
+    return CONSEQUENCES[outcome].tone
 
 
 def _finalize(value: object) -> object:

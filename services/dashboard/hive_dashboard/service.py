@@ -32,10 +32,12 @@ from hive_runtime.backoff import persist
 from hive_runtime.beat import beat
 from hive_runtime.bus import Bus, Entry, ensure_principal
 from hive_runtime.consumer import Consumer, consume
+from hive_runtime.drain import Gauge
 from hive_runtime.records.messages import MessageReader
 from hive_runtime.records.threads import ThreadReader
 from hive_runtime.redis_bus import RedisBus
 from hive_runtime.redis_url import RedisAddress
+from hive_runtime.store_watch import BrokenStores
 
 CONSUMER: Final = "dashboard"
 SHUTDOWN_S: Final = 1
@@ -75,7 +77,7 @@ class Dashboard:
     async def serve(self, listener: socket.socket) -> None:
         host, port = listener.getsockname()[:2]
         log.info("dashboard started", host=host, port=port)
-        for warning in _standing_warnings(self.parts.config):
+        for warning in _network_warnings(self.parts.config):
             log.warning("open to the network", warning=warning)
         async with asyncio.TaskGroup() as group:
             group.create_task(self.work())
@@ -87,6 +89,7 @@ class Dashboard:
         async with asyncio.TaskGroup() as group:
             group.create_task(parts.snapshots.run())
             group.create_task(beat(self._bus, "dashboard"))
+            group.create_task(parts.store.tell_when_replaced(self._bus))
             group.create_task(self._feed.run())
             group.create_task(self._consume(streams.control(OPERATOR), parts.commands.handle_control))
             group.create_task(self._serve_inbox())
@@ -144,6 +147,7 @@ def build(config: DashboardSettings, data_dir: Path, bus: Bus, *, clock: Callabl
     messages = MessageReader(data_dir / "broker.sqlite")
     threads = ThreadReader(data_dir / "broker.sqlite")
     hub, renderer = Hub(), Renderer(clock=clock)
+    network, broken = _network_warnings(config), BrokenStores(data_dir)
     return Parts(
         config=config,
         data_dir=data_dir,
@@ -156,8 +160,9 @@ def build(config: DashboardSettings, data_dir: Path, bus: Bus, *, clock: Callabl
             messages,
             threads=threads,
             watcher=Updates(hub, renderer),
+            gauge=Gauge(bus, data_dir),
             clock=clock,
-            standing=_standing_warnings(config),
+            standing=lambda: (*network, *broken.warnings()),
         ),
         hub=hub,
         live=Live(hub, renderer),
@@ -169,7 +174,7 @@ def build(config: DashboardSettings, data_dir: Path, bus: Bus, *, clock: Callabl
     )
 
 
-def _standing_warnings(config: DashboardSettings) -> tuple[str, ...]:
+def _network_warnings(config: DashboardSettings) -> tuple[str, ...]:
     if config.host in LOOPBACK_NAMES:
         return ()
     return (f"The dashboard listens on {config.host}, open to the network: put a server with TLS in front of it.",)

@@ -21,6 +21,7 @@ from hive_contracts.names import MANAGER, OPERATOR
 from hive_contracts.questions import QuestionView
 from hive_dashboard.registry import AgentView, ServiceView, read_agents, read_info, read_services, read_state
 from hive_runtime.bus import Bus
+from hive_runtime.drain import ADVICE, Gauge
 from hive_runtime.errors import BusFull
 from hive_runtime.records.messages import MessageReader
 from hive_runtime.records.threads import ThreadReader
@@ -44,11 +45,13 @@ class RedisStatus(StrEnum):
 class Snapshot:
     """One moment of the hive. `flow` and `inbox` are newest first; `inbox` is the operator's, every unread one in it
     up to a limit. `inboxes` are those of the agents that somebody looks at.
+    `drain` says why the hive takes nothing new; empty while it does.
     `questions` wait for the operator, oldest first; `closed` did just before.
-    `standing` are warnings that hold as long as the process."""
+    `standing` are warnings that have nothing to do with Redis."""
 
     redis: RedisStatus = RedisStatus.AWAY
     redis_detail: str = "the dashboard is starting"
+    drain: str = ""
     agents: tuple[AgentView, ...] = ()
     services: tuple[ServiceView, ...] = ()
     info: HiveInfo | None = None
@@ -79,13 +82,16 @@ class Snapshot:
         if self.redis is RedisStatus.AWAY:
             found.append(f"Redis is away, what you see may be old. {self.redis_detail}")
         elif self.redis is RedisStatus.FULL:
-            found.append(f"Redis takes no writes; nothing can be sent. {self.redis_detail}")
-        else:
+            found.append(f"Drain mode: {self.redis_detail}. Nothing can be sent until there is room again.")
+        elif self.drain:
+            found.append(f"Drain mode: {self.drain}. {ADVICE}.")
+        if self.redis is RedisStatus.OK:
             found += [
                 f"The {service.service} does not answer; see `hive logs {service.service}`."
                 for service in self.services
                 if not service.alive and service.service != "dashboard"
             ]
+            found += [service.warning for service in self.services if service.alive and service.warning]
         if self.info and self.info.warning:
             found.append(self.info.warning)
         return (*found, *self.standing)
@@ -106,25 +112,28 @@ class Snapshots:
     change as an event, a page rendered from the new one does not.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - everything that pages show meets here
         self,
         bus: Bus,
         messages: MessageReader,
         *,
         threads: ThreadReader,
         watcher: Watcher,
+        gauge: Gauge,
         clock: Callable[[], datetime],
-        standing: tuple[str, ...] = (),
+        standing: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         self._bus = bus
         self._messages = messages
         self._threads = threads
         self._watcher = watcher
+        self._gauge = gauge
         self._clock = clock
         self._states: dict[str, AgentState] = {}
         self._dirty = asyncio.Event()
         self._reading = asyncio.Lock()
-        self.current = Snapshot(standing=standing)
+        self._standing = standing
+        self.current = Snapshot()
 
     def touch(self) -> None:
         """Something changed: read again soon."""
@@ -163,6 +172,7 @@ class Snapshots:
             found = await self._with_bus(states=states)
         except HiveError as error:
             found = _without_bus(self.current, error)
+        found = replace(found, standing=await asyncio.to_thread(self._standing))
         try:
             return await asyncio.to_thread(self._with_messages, found, self._watcher.watched())
         except HiveError as error:
@@ -186,6 +196,7 @@ class Snapshots:
             before,
             redis=RedisStatus.OK,
             redis_detail="",
+            drain=await self._gauge.look(),
             agents=tuple(
                 agents[name].model_copy(update={"state": self._states.get(name)}) for name in sorted(agents, key=_order)
             ),

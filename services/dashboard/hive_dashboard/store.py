@@ -8,7 +8,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+from hive_runtime.bus import Bus
 from hive_runtime.store import Store
+from hive_runtime.store_watch import tell_when_replaced
 
 LINK_LIFETIME_S: Final = 15 * 60
 SECRET_BYTES: Final = 32
@@ -59,15 +61,20 @@ class SessionStore:
         return secret
 
     def is_valid(self, session: str) -> bool:
-        row = self._store.connection.execute(
-            "SELECT 1 FROM sessions WHERE secret_hash = :hash AND expires_at > :now",
-            {"hash": hash_of(session), "now": int(self._clock())},
-        ).fetchone()
+        with self._store.reading() as db:
+            row = db.execute(
+                "SELECT 1 FROM sessions WHERE secret_hash = :hash AND expires_at > :now",
+                {"hash": hash_of(session), "now": int(self._clock())},
+            ).fetchone()
         return row is not None
 
     def sign_out(self, session: str) -> None:
         with self._store.transaction() as db:
             db.execute("DELETE FROM sessions WHERE secret_hash = :hash", {"hash": hash_of(session)})
+
+    async def tell_when_replaced(self, bus: Bus) -> None:
+        """Until cancelled."""
+        await tell_when_replaced(self._store, bus, source="dashboard", brought_back="nothing; sign in again")
 
     def close(self) -> None:
         self._store.close()

@@ -7,7 +7,7 @@ that does not fit its type is shown raw, never dropped.
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -36,7 +36,10 @@ FOLD_AT: Final = 120
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a turn. `kind`: text, thinking, call, result, note, joined, stderr or raw."""
+    """One line of a turn. `kind`: text, thinking, call, result, note, joined, stderr or raw.
+
+    `whole`: where the agent has all of it, when it was cut.
+    """
 
     kind: str
     time: datetime
@@ -45,6 +48,7 @@ class Row:
     detail: str = ""
     key: str = ""
     error: bool = False
+    whole: str = ""
     results: "list[Row]" = field(default_factory=list)
 
     @property
@@ -82,6 +86,7 @@ class Turn:
     engine: str = ""
     model: str = ""
     messages: tuple[str, ...] = ()
+    whole: str = ""
     redelivered: bool = False
     begun: bool = False
     rows: list[Row] = field(default_factory=list)
@@ -143,7 +148,8 @@ def add_event(turn: Turn, event: RecordedEvent, calls: dict[str, Row]) -> None:
 def row_of(event: RecordedEvent) -> Row:
     """Any event as a row; what is unknown or malformed as its raw text."""
     try:
-        return _typed_row(event)
+        whole = event.data.get("whole")
+        return replace(_typed_row(event), whole=whole if isinstance(whole, str) else "")
     except MalformedEnvelope:
         return raw_row(event)
 
@@ -195,6 +201,7 @@ def ending_of(event: RecordedEvent) -> Ending:
 def _begin(turn: Turn, started: TurnStarted) -> None:
     turn.begun = True
     turn.sender, turn.prompt, turn.messages = started.sender, started.prompt, started.messages
+    turn.whole = started.whole
     turn.engine, turn.model, turn.redelivered = started.engine, started.model, started.redelivered
 
 

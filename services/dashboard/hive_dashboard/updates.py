@@ -5,6 +5,7 @@ from typing import Final
 
 from hive_contracts.messages import MessageState, MessageView
 from hive_contracts.questions import QuestionView
+from hive_dashboard.control import steering_of
 from hive_dashboard.hub import Hub
 from hive_dashboard.live import agent_topic
 from hive_dashboard.registry import AgentView
@@ -35,6 +36,8 @@ class Updates:
             self._hub.publish_everywhere("banners", self._render.banners(after.warnings))
         if before.operator_unread != after.operator_unread:
             self._hub.publish_everywhere("unread", str(after.operator_unread))
+        if before.dead != after.dead:
+            self._hub.publish_everywhere("dead", str(after.dead))
         self._agents(before, after)
         self._flow(before.flow, after.flow)
         self._inbox(before.inbox, after.inbox)
@@ -59,6 +62,8 @@ class Updates:
         self._hub.publish(topic, "head", lambda: self._render.head(agent))
         if (former.desired, former.container) != (agent.desired, agent.container):
             self._hub.publish(topic, "controls", lambda: self._render.controls(agent))
+        if steering_of(former) != steering_of(agent):
+            self._hub.publish(topic, "steering", lambda: self._render.steering(agent))
         if agent.state and (former.state is None or former.state.last_turn != agent.state.last_turn):
             self._hub.publish(topic, "last-turn", lambda: self._render.last_turn(agent))
 

@@ -22,6 +22,7 @@ class Badge:
     tone: str
     since: datetime
     detail: str = ""
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +185,8 @@ def badge_of(agent: AgentView) -> Badge:
     """The container's state where it does not run, else the harness's own word."""
     if agent.container is ContainerStatus.RUNNING and agent.desired is Desired.STOPPED:
         return Badge("stopping", "wait", agent.container_since, agent.detail)
+    if agent.container is ContainerStatus.STOPPED and agent.desired is Desired.DESTROYED:
+        return Badge("destroyed", "off", agent.container_since, agent.detail)
     match agent.container:
         case ContainerStatus.RUNNING:
             return _badge_of_state(agent.state, agent)
@@ -198,4 +201,4 @@ def badge_of(agent: AgentView) -> Badge:
 def _badge_of_state(state: AgentState | None, agent: AgentView) -> Badge:
     if state is None:
         return Badge("starting", "wait", agent.container_since)
-    return Badge(state.state.value.replace("_", " "), _TONES[state.state], state.since, state.detail)
+    return Badge(state.state.value.replace("_", " "), _TONES[state.state], state.since, state.detail, state.until)

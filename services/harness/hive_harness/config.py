@@ -2,19 +2,23 @@
 
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeVar
 
+from pydantic import ValidationError
+
 from hive_contracts.agents import Engine, Role
 from hive_contracts.errors import InvalidName
+from hive_contracts.models import DEFAULT_MODEL, AgentConfig, Effort, McpServer, check_model
 from hive_contracts.names import check_agent_name
-from hive_runtime.agent_settings import HarnessSettings
+from hive_contracts.permissions import ToolPolicy
+from hive_harness.files import read_json
+from hive_runtime.agent_settings import MODEL_KEY, HarnessSettings
 from hive_runtime.errors import SettingsError
 
-DEFAULT_MODEL: Final = "haiku"
 PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 CREDENTIALS: Final = (
     "ANTHROPIC_API_KEY",
@@ -24,27 +28,43 @@ CREDENTIALS: Final = (
 )
 
 Choice = TypeVar("Choice", bound=StrEnum)
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
 class HarnessConfig:
-    """Who this harness is and what it runs. `credentials` go to the engine and nowhere else.
+    """Who this harness is and what it runs.
 
-    `run_dir` is for files of this start only; it is made, and removed at the end.
+    `harness_dir` is what it keeps for itself, and `engine_uid` the engine's user; None where the two are one user.
+    `credentials` go to the engine and nowhere else; they and `secrets` are taken out of all that is told.
+    `mcp_variables` are what `mcp_servers` are given. `run_dir` is for files of this start only; it is made, and removed
+    at the end.
     """
 
     agent: str
     engine: Engine
     state_dir: Path
     run_dir: Path
+    harness_dir: Path | None = None
+    engine_uid: int | None = None
     role: Role = Role.AGENT
     model: str = DEFAULT_MODEL
+    effort: Effort | None = None
     claude: Path | None = None
     path: str = PATH
     temp_dir: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
     python: str = sys.executable
+    policy: ToolPolicy = field(default_factory=ToolPolicy)
+    mcp_servers: Mapping[str, McpServer] = field(default_factory=dict)
+    mcp_variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
     settings: HarnessSettings = field(default_factory=HarnessSettings)
+
+    @property
+    def own_dir(self) -> Path:
+        """What the harness remembers over restarts, out of the engine's reach where the two are parted."""
+        return self.harness_dir or self.state_dir
 
 
 def config_from_environment(environ: Mapping[str, str], settings: HarnessSettings) -> HarnessConfig:
@@ -54,18 +74,39 @@ def config_from_environment(environ: Mapping[str, str], settings: HarnessSetting
     engine = _choice(environ, "HIVE_ENGINE", Engine)
     if engine is Engine.CLAUDE and not claude:
         raise SettingsError("HIVE_CLAUDE is not set; it names the claude program that the engine `claude` runs")
+    own = _checked(
+        "HIVE_AGENT_CONFIG", lambda: AgentConfig.model_validate_json(environ.get("HIVE_AGENT_CONFIG") or "{}")
+    )
+    harness_dir = environ.get("HIVE_HARNESS_DIR")
+    engine_uid = environ.get("HIVE_ENGINE_UID")
     return HarnessConfig(
+        harness_dir=Path(harness_dir) if harness_dir else None,
+        engine_uid=_checked("HIVE_ENGINE_UID", lambda: int(engine_uid)) if engine_uid else None,
         agent=_agent(environ),
         role=_choice({"HIVE_AGENT_ROLE": Role.AGENT} | dict(environ), "HIVE_AGENT_ROLE", Role),
         engine=engine,
         state_dir=state_dir,
         run_dir=Path(environ.get("HIVE_RUN_DIR") or state_dir / ".run") / "engine",
-        model=environ.get("HIVE_MODEL") or DEFAULT_MODEL,
+        model=_checked("HIVE_MODEL", lambda: check_model(environ.get("HIVE_MODEL") or DEFAULT_MODEL)),
+        effort=own.effort,
         claude=Path(claude) if claude else None,
         path=environ.get("PATH") or PATH,
+        policy=own.policy,
+        mcp_servers=own.mcp_servers,
+        mcp_variables={
+            name: environ[name] for server in own.mcp_servers.values() for name in server.env if name in environ
+        },
         credentials={name: environ[name] for name in CREDENTIALS if environ.get(name)},
         settings=settings,
     )
+
+
+def take_model_key(environ: Mapping[str, str]) -> dict[str, str]:
+    """What the supervisor put beside the Redis password for the engine: variable → key. It is removed with that."""
+    path = Path(environ.get("HIVE_RUN_DIR") or "/nonexistent") / MODEL_KEY
+    found = read_json(path)
+    path.unlink(missing_ok=True)
+    return {name: value for name, value in found.items() if name in CREDENTIALS and isinstance(value, str) and value}
 
 
 def _agent(environ: Mapping[str, str]) -> str:
@@ -87,6 +128,14 @@ def _required(environ: Mapping[str, str], name: str) -> str:
     if not value:
         raise SettingsError(f"{name} is not set; the supervisor sets it for the agents it starts")
     return value
+
+
+def _checked(name: str, read: Callable[[], Value]) -> Value:
+    try:
+        return read()
+    except ValueError as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise SettingsError(f"{name} is not valid: {reason}") from error
 
 
 def _choice(environ: Mapping[str, str], name: str, kind: type[Choice]) -> Choice:

@@ -4,10 +4,11 @@ Only who knows the token of this start gets an answer, and only under a loopback
 this machine must not reach it by rebinding a name of its own.
 """
 
+import asyncio
 import json
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -30,6 +31,9 @@ HOST: Final = "127.0.0.1"
 LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
 TOKEN_BYTES: Final = 32
+BEAT_S: Final = 15.0
+"""An answer that takes longer is sent as a stream with a sign of life so often: Claude Code's HTTP client drops a
+connection that has been silent for 300 s, whatever it is told, and a person may take longer."""
 
 
 class Endpoint:
@@ -86,7 +90,15 @@ class Endpoint:
             document = _decode(body)
         except (ValueError, RecursionError):
             return JSONResponse({"detail": "the body is not JSON"}, status_code=400)
-        answer = await self._mcp.answer(document)
+        answering = asyncio.ensure_future(self._mcp.answer(document))
+        try:
+            await asyncio.wait({answering}, timeout=BEAT_S)
+        except asyncio.CancelledError:
+            answering.cancel()
+            raise
+        if not answering.done():
+            return StreamingResponse(_beating(answering), media_type="text/event-stream")
+        answer = answering.result()
         if answer is None:
             return Response(status_code=202)
         return JSONResponse(answer, status_code=200 if answer["id"] is not None else 400)
@@ -129,6 +141,17 @@ class _Server(uvicorn.Server):
             server.close()
         for connection in list(self.server_state.connections):
             connection.shutdown()
+
+
+async def _beating(answering: asyncio.Future[dict[str, Any] | None]) -> AsyncIterator[bytes]:
+    """Server-sent events: comments until there is an answer, then the answer. Who hangs up calls the work off."""
+    try:
+        while not answering.done():
+            yield b": still at it\n\n"
+            await asyncio.wait({answering}, timeout=BEAT_S)
+        yield b"event: message\ndata: " + json.dumps(answering.result()).encode() + b"\n\n"
+    finally:
+        answering.cancel()
 
 
 async def _body(request: Request) -> bytes | None:

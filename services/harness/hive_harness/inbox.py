@@ -1,13 +1,20 @@
-"""The inbox: claim the message that begins a turn, drain more into it, acknowledge them together under the lease."""
+"""The inbox: wait for the message that begins a turn, drain more into it, acknowledge them together under the lease.
+
+Entries are read one at a time and as they are needed, so that what waits in Redis is what nobody has in hand. Only when
+the broker says that an urgent message came, all that waits is read, to find it.
+"""
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import structlog
 
 from hive_contracts import streams
 from hive_contracts.envelope import Envelope, MalformedEnvelope
+from hive_contracts.errors import Unavailable
 from hive_contracts.messages import MessageDelivered
 from hive_harness.turn import CurrentTurn, Received, Turn
 from hive_runtime.backoff import persist
@@ -15,6 +22,8 @@ from hive_runtime.bus import BLOCK_MS, Bus, Entry
 from hive_runtime.consumer import Consumer
 
 AWAY_MARGIN_S: Final = 5.0
+READ_AHEAD: Final = 100
+MAX_IN_HAND: Final = 1_000
 
 log = structlog.get_logger()
 
@@ -30,27 +39,59 @@ class Inbox:
         stream = streams.inbox(agent)
         self._consumer = Consumer(bus, stream, streams.GROUP_HARNESS, agent, count=1, may_create=False)
         self._one_reader = asyncio.Lock()
-        self._context: list[Received] = []
+        self._in_hand: deque[Received] = deque()
+        self._untouched: set[str] = set()
+        self._urgent = False
 
-    async def claim(self, *, wait_s: float) -> Received | None:
-        """The next message that wakes, own unacknowledged ones first; None after about `wait_s` seconds.
-
-        Those that do not wake are kept on the way, for `take_context`.
-        """
-        deadline = asyncio.get_running_loop().time() + wait_s
-        while (left_s := deadline - asyncio.get_running_loop().time()) > 0 or wait_s == 0:
+    async def wait(self, *, wait_s: float) -> bool:
+        """Whether there is a message that wakes, own unacknowledged ones first; False after about `wait_s` seconds."""
+        deadline = _now() + wait_s
+        if self._urgent:
+            await self.find_urgent()
+        while not self._waking():
+            left_s = deadline - _now()
+            if left_s <= 0 and wait_s > 0:
+                return False
             async with self._one_reader:
-                entries = await self._consumer.read(count=1, block_ms=_milliseconds(left_s))
-                received = await self._messages(entries)
-            if not entries or (received and not received[0].message.context_only):
-                return received[0] if received else None
-            self._context += received
-        return None
+                if not await self._read(count=1, wait_s=left_s) and left_s <= 0:
+                    return False
+        return True
 
-    def take_context(self) -> list[Received]:
-        """What came before the claimed message without waking anyone; the turn takes it up too."""
-        context, self._context = self._context, []
-        return context
+    def take(self) -> tuple[Received, list[Received]] | None:
+        """The message to begin a turn with, an urgent one first, and what came before it without waking anyone."""
+        if (head := self._next()) is None:
+            return None
+        context = []
+        for received in list(self._in_hand):
+            if received is head:
+                break
+            if received.message.context_only:
+                context.append(received)
+        for received in (head, *context):
+            self._begin(received)
+        return head, context
+
+    async def find_urgent(self) -> bool:
+        """Read all that waits; whether an urgent message is among it, which is then the next to be taken."""
+        async with self._one_reader:
+            while len(self._in_hand) < MAX_IN_HAND and await self._read(count=READ_AHEAD, wait_s=0):
+                pass
+        self._urgent = any(received.message.urgent for received in self._in_hand)
+        return self._urgent
+
+    async def beat(self, every_s: float) -> None:
+        """Until cancelled: say that what this harness has in hand is worked on, or waits for it."""
+        stream, group = streams.inbox(self._agent), streams.GROUP_HARNESS
+        heard = True
+        while True:
+            await asyncio.sleep(every_s)
+            try:
+                await self._bus.touch(stream, group, self._agent, self._consumer.in_hand())
+                heard = True
+            except Unavailable as error:
+                if heard:
+                    log.info("no heartbeat", reason=str(error))
+                heard = False
 
     async def drain(self, turn: Turn, *, wait_s: float, most: int) -> list[Received]:
         """Take further messages up into `turn`: those that are there, else the first to come within `wait_s`.
@@ -71,35 +112,58 @@ class Inbox:
         """Acknowledge and delete, however often it takes. Raises `LeaseLost`."""
         await persist(lambda: self._bus.ack_leased(self._agent, self._lease, entry_ids))
         self._consumer.settle(list(entry_ids))
+        self._untouched.difference_update(entry_ids)
+        done = set(entry_ids)
+        self._in_hand = deque(received for received in self._in_hand if received.entry_id not in done)
 
     def put_back(self) -> None:
         """What was claimed and not acknowledged is claimed again, oldest first, marked redelivered."""
-        self._context.clear()
+        self._in_hand.clear()
         self._consumer.rewind()
 
     async def aclose(self) -> None:
         await self._consumer.aclose()
 
     async def _drain(self, turn: Turn, wait_s: float, most: int) -> list[Received]:
-        deadline = asyncio.get_running_loop().time() + wait_s
-        received: list[Received] = []
-        while not received and not turn.over:
-            left_s = max(0.0, deadline - asyncio.get_running_loop().time())
-            entries = await self._consumer.read(count=most, block_ms=_milliseconds(left_s))
-            if turn.over:
-                self._consumer.rewind()
-                return []
-            received = await self._messages(entries)
-            if not entries and left_s == 0:
+        deadline = _now() + wait_s
+        while not self._in_hand and not turn.over:
+            left_s = max(0.0, deadline - _now())
+            if not await self._read(count=most, wait_s=left_s) and left_s == 0:
                 break
+        if turn.over:
+            self.put_back()
+            return []
+        received = [self._in_hand[index] for index in range(min(most, len(self._in_hand)))]
+        for item in received:
+            self._begin(item)
         turn.join(received)
         return received
+
+    async def _read(self, *, count: int, wait_s: float) -> bool:
+        """Take entries in hand; False when none came in time."""
+        entries = await self._consumer.read(count=count, block_ms=_milliseconds(wait_s))
+        self._untouched.update(entry.id for entry in entries if not entry.redelivered)
+        self._in_hand.extend(await self._messages(entries))
+        return bool(entries)
+
+    def _waking(self) -> list[Received]:
+        return [received for received in self._in_hand if not received.message.context_only]
+
+    def _next(self) -> Received | None:
+        waking = self._waking()
+        return next((received for received in waking if received.message.urgent), waking[0] if waking else None)
+
+    def _begin(self, received: Received) -> None:
+        """A turn takes it up."""
+        self._in_hand.remove(received)
+        self._untouched.discard(received.entry_id)
 
     async def _messages(self, entries: Sequence[Entry]) -> list[Received]:
         received = []
         for entry in entries:
             try:
-                received.append(_decode(entry))
+                item = _decode(entry)
+                received.append(replace(item, redelivered=entry.redelivered and entry.id not in self._untouched))
             except MalformedEnvelope as error:
                 await self._discard(entry, str(error))
         return received
@@ -118,6 +182,10 @@ def _decode(entry: Entry) -> Received:
     if envelope.type != MessageDelivered.TYPE:
         raise MalformedEnvelope(f"unknown type {envelope.type[:64]!r}")
     return Received(entry.id, envelope.payload(MessageDelivered).message, entry.redelivered)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _milliseconds(seconds: float) -> int:

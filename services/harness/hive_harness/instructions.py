@@ -18,9 +18,11 @@ hyperhive, with `in_reply_to` set to the id of the message that you answer.
 - `recv` takes further messages into the turn you are in; messages that come later wake you by themselves, so do not \
 wait for them. `whoami` tells your name and how many wait.
 - Where you need a decision, use `ask_operator` or `ask`, then end your turn: the answer wakes you as a message from \
-system. Questions to you are answered with `answer`. `remind` wakes you later; `open_threads` lists what is open.
+system. Questions to you are answered with `answer`. `remind` wakes you later; `nap` lets only what \
+is urgent wake you for a while; `open_threads` lists what is open.
 - Do not thank, confirm or repeat: send only what the other needs.
-- Your working directory is yours and kept: notes that you need later belong there.
+- Your working directory is yours and kept. `notes.md` in it is your memory: read it when a conversation begins, and \
+keep it true and short. Long conversations are shortened to a summary; what must survive that belongs into it.
 """
 
 _ROLES: Final = {Role.MANAGER: "the manager", Role.AGENT: "an agent"}

@@ -2,15 +2,21 @@
 
 Nothing is lost or reordered while the process lives. Every envelope has its id before the first try, so that a batch
 written twice after a lost reply is recorded once. Whoever makes many events awaits `room` between them.
+
+Here is the only way out: known secrets are taken out of every event, then its texts are cut, in this order, so that no
+half of a secret is left at a cut.
 """
 
 import asyncio
+import json
 from collections import deque
 from typing import Any, Final
 
 from hive_contracts import streams
 from hive_contracts.envelope import Envelope, Payload
 from hive_contracts.turns import MAX_TEXT
+from hive_harness.redaction import Redactor
+from hive_harness.whole_texts import MAX_TEXT_BYTES, WholeTexts
 from hive_runtime.backoff import persist
 from hive_runtime.bus import Append, Batch, Bus
 
@@ -23,23 +29,51 @@ CUT: Final = "… (cut)"
 
 
 class LivePublisher:
-    """Owns `hive:{<agent>}:live`. `run` writes until cancelled; `publish` never waits."""
+    """Owns `hive:{<agent>}:live`. `run` writes until cancelled; `publish` never waits.
 
-    def __init__(self, bus: Bus, agent: str) -> None:
+    `whole`: keeps what is cut off; without it that is lost.
+    """
+
+    def __init__(
+        self, bus: Bus, agent: str, *, redactor: Redactor | None = None, whole: WholeTexts | None = None
+    ) -> None:
         self._bus = bus
         self._agent = agent
+        self._redactor = redactor or Redactor()
+        self._whole = whole
         self._waiting: deque[Envelope] = deque()
         self._changed = asyncio.Condition()
         self._wake = asyncio.Event()
 
     def publish(self, payload: Payload) -> Envelope:
-        envelope = Envelope.of(payload, source=self._agent, subject=self._agent)
-        self.publish_envelope(envelope)
-        return envelope
+        """Returns the event as it goes out."""
+        return self.publish_envelope(Envelope.of(payload, source=self._agent, subject=self._agent))
 
-    def publish_envelope(self, envelope: Envelope) -> None:
-        self._waiting.append(envelope)
+    def publish_envelope(self, envelope: Envelope) -> Envelope:
+        fit = envelope.model_copy(update={"data": self._cut(self._redactor.value(_capped(envelope.data)))})
+        self._waiting.append(fit)
         self._wake.set()
+        return fit
+
+    def _cut(self, data: dict[str, Any]) -> dict[str, Any]:
+        """`data` with every text of it at most `MAX_TEXT` long, and a tool call's input too."""
+        cut = {key: bounded(item) if isinstance(item, str) else item for key, item in data.items()}
+        if isinstance(item := data.get("input"), dict):
+            cut["input"] = bounded_input(item)
+        if self._whole and data.get("whole") == "":
+            lost = next((data[key] for key in data if cut[key] != data[key]), None)
+            if lost is not None:
+                cut["whole"] = self._whole.keep(lost if isinstance(lost, str) else _pretty(lost))
+        return cut
+
+    def redact(self, text: str) -> str:
+        """`text` as it may leave by other ways than this."""
+        return self._redactor.text(text)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much waits that nobody would see what can be left out."""
+        return len(self._waiting) >= MAX_BATCH
 
     async def room(self) -> None:
         """Returns when few enough events wait that more may be made."""
@@ -82,7 +116,29 @@ class LivePublisher:
 def bounded(text: str, limit: int = MAX_TEXT) -> str:
     """`text` as it may leave the container: at most `limit` characters, and all of them encodable."""
     cut = text if len(text) <= limit else text[: limit - len(CUT)] + CUT
-    return cut.encode("utf-8", "replace").decode()
+    return encodable(cut)
+
+
+def encodable(text: str) -> str:
+    """`?` for half of a character pair, which JSON can spell and nothing takes."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _capped(value: Any) -> Any:
+    """No text longer than what is kept at all: to look for secrets in more takes long."""
+    match value:
+        case str():
+            return value[:MAX_TEXT_BYTES]
+        case dict():
+            return {key: _capped(item) for key, item in value.items()}
+        case list():
+            return [_capped(item) for item in value]
+        case _:
+            return value
+
+
+def _pretty(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=1)
 
 
 def bounded_input(value: dict[str, Any]) -> dict[str, Any]:

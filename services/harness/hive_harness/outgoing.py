@@ -1,30 +1,26 @@
-"""Messages out: into the outbox under an idempotency key, then the broker's answer from the control stream."""
+"""Messages out: into the outbox under an idempotency key, then the broker's answer, which `control` hands in."""
 
 import asyncio
 from dataclasses import dataclass, field
 from typing import Final
 
-import structlog
-
 from hive_contracts import streams
-from hive_contracts.envelope import Envelope, MalformedEnvelope, Payload
+from hive_contracts.envelope import Envelope, Payload
 from hive_contracts.errors import InvalidName, Refused, Unavailable
+from hive_contracts.ids import question_id
 from hive_contracts.messages import MessageAccepted, MessageRefused, SendMessage, check_body
 from hive_contracts.names import BROADCAST, OPERATOR, check_agent_name
-from hive_contracts.questions import ThreadAccepted, ThreadRefused
+from hive_contracts.questions import AskQuestion, QuestionAnswered, ThreadAccepted, ThreadRefused
 from hive_contracts.reminders import ThreadsListed
 from hive_runtime.backoff import persist
-from hive_runtime.bus import Ack, Batch, Bus, Entry
-from hive_runtime.consumer import Consumer, consume
+from hive_runtime.bus import Bus
 
 Answer = MessageAccepted | MessageRefused
 ThreadAnswer = ThreadAccepted | ThreadRefused | ThreadsListed
 
-_ANSWERS: Final[dict[str, type[Payload]]] = {
-    kind.TYPE: kind for kind in (MessageAccepted, MessageRefused, ThreadAccepted, ThreadRefused, ThreadsListed)
-}
+ANSWERS: Final = (MessageAccepted, MessageRefused, ThreadAccepted, ThreadRefused, ThreadsListed, QuestionAnswered)
 
-log = structlog.get_logger()
+_BY_TYPE: Final[dict[str, type[Payload]]] = {kind.TYPE: kind for kind in ANSWERS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +32,7 @@ class Letter:
     in_reply_to: str | None = None
     cause: str | None = None
     context_only: bool = False
+    urgent: bool = False
 
 
 @dataclass(slots=True)
@@ -63,7 +60,7 @@ class _Waiters:
 
 
 class Outgoing:
-    """`listen` reads the control stream until cancelled; `send` works while it does."""
+    """`send` waits until `take` is given its answer."""
 
     def __init__(self, bus: Bus, agent: str, *, wait_s: float) -> None:
         self._bus = bus
@@ -84,6 +81,7 @@ class Outgoing:
             in_reply_to=letter.in_reply_to,
             cause=letter.cause,
             context_only=letter.context_only,
+            urgent=letter.urgent,
         )
         answer = await self._exchange(payload, key)
         return answer if isinstance(answer, MessageAccepted | MessageRefused) else None
@@ -95,6 +93,30 @@ class Outgoing:
         """
         answer = await self._exchange(payload, key)
         return answer if isinstance(answer, ThreadAccepted | ThreadRefused | ThreadsListed) else None
+
+    def question_id(self, key: str) -> str:
+        """The id of the question that is asked under `key`."""
+        return question_id(self._agent, key)
+
+    async def ask_and_wait(self, wish: AskQuestion, key: str) -> QuestionAnswered | ThreadRefused:
+        """Ask for permission and wait for the operator's answer, however long: bound it.
+
+        May be called again with the same key. Raises `Unavailable` when it could not be stored.
+        """
+        identity = self.question_id(key)
+        taken, answered = self._waiters.add(key), self._waiters.add(identity)
+        try:
+            await self._store(wish, key)
+            answer = await taken
+            if isinstance(answer, ThreadRefused):
+                return answer
+            decided = await answered
+        finally:
+            self._waiters.forget(key, taken)
+            self._waiters.forget(identity, answered)
+        if not isinstance(decided, QuestionAnswered):
+            raise Unavailable("the hive answered something else")
+        return decided
 
     async def _exchange(self, payload: Payload, key: str) -> Payload | None:
         waiter = self._waiters.add(key)
@@ -108,13 +130,9 @@ class Outgoing:
         finally:
             self._waiters.forget(key, waiter)
 
-    async def listen(self) -> None:
-        stream = streams.control(self._agent)
-        consumer = Consumer(self._bus, stream, streams.GROUP_HARNESS, self._agent, may_create=False)
-        try:
-            await consume(consumer, self._take)
-        finally:
-            await consumer.aclose()
+    def take(self, envelope: Envelope) -> None:
+        """An answer of the broker's, of one of the kinds `ANSWERS`. Raises `MalformedEnvelope`."""
+        self._waiters.answer(envelope.correlation_id, envelope.payload(_BY_TYPE[envelope.type]))
 
     def _check(self, letter: Letter) -> None:
         if letter.to not in {OPERATOR, BROADCAST}:
@@ -130,22 +148,6 @@ class Outgoing:
                 await persist(lambda: self._bus.append(streams.outbox(self._agent), envelope))
         except TimeoutError as error:
             raise Unavailable("the hive's Redis does not take messages now") from error
-
-    async def _take(self, entries: list[Entry]) -> None:
-        for entry in entries:
-            self._answer(entry)
-        ids = [entry.id for entry in entries]
-        await self._bus.write(Batch(acks=[Ack(streams.control(self._agent), streams.GROUP_HARNESS, ids)]))
-
-    def _answer(self, entry: Entry) -> None:
-        try:
-            envelope = Envelope.decode(entry.fields)
-            if kind := _ANSWERS.get(envelope.type):
-                self._waiters.answer(envelope.correlation_id, envelope.payload(kind))
-            else:
-                log.debug("control entry of unknown type", type=envelope.type)
-        except MalformedEnvelope as error:
-            log.warning("control entry is malformed", entry=entry.id, reason=str(error)[:200])
 
 
 def check_name(name: str) -> None:

@@ -12,26 +12,30 @@ log = structlog.get_logger()
 
 
 class SessionStore:
-    """`<state>/session.json`. A session belongs to the engine that made it. `id` is None until there is one."""
+    """`<state>/session.json`. A session belongs to the engine that made it. `id` is None until there is one.
+
+    `begins_anew`: the next one replaces one that was given up, and must be told so.
+    """
 
     def __init__(self, state_dir: Path, engine: Engine) -> None:
         self._path = state_dir / "session.json"
         self._engine = engine
-        self.id = self._load()
+        stored = read_json(self._path)
+        session_id = stored.get("session_id")
+        self.id = session_id if stored.get("engine") == engine and isinstance(session_id, str) else None
+        self.begins_anew = self.id is None and stored.get("begins_anew") is True
 
     def keep(self, session_id: str) -> None:
         if session_id != self.id:
             self._save({"engine": self._engine.value, "session_id": session_id})
             self.id = session_id
+            self.begins_anew = False
 
     def forget(self) -> None:
-        self._path.unlink(missing_ok=True)
+        """The next one begins with an empty conversation."""
+        self._save({"engine": self._engine.value, "begins_anew": True})
         self.id = None
-
-    def _load(self) -> str | None:
-        stored = read_json(self._path)
-        session_id = stored.get("session_id")
-        return session_id if stored.get("engine") == self._engine and isinstance(session_id, str) else None
+        self.begins_anew = True
 
     def _save(self, document: dict[str, Any]) -> None:
         try:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hive_contracts import streams
-from hive_contracts.agents import AgentState, AgentStateChanged, ModelView, TurnState
+from hive_contracts.agents import AgentState, AgentStateChanged, ModelView
 from hive_contracts.errors import Unavailable
 from hive_harness.config import HarnessConfig
 from hive_harness.live import LivePublisher, bounded
@@ -24,11 +24,13 @@ class StatusKeeper:
         self._bus = bus
         self._live = live
         self._changed = asyncio.Event()
+        self._most_unread = 0
         self.state = AgentState(
             agent=config.agent,
             since=datetime.now(UTC),
             engine=config.engine,
             model=ModelView(active=config.model),
+            effort=config.effort or "",
             harness_version=VERSION,
         )
         self._announce()
@@ -36,17 +38,13 @@ class StatusKeeper:
     def update(self, **changes: Any) -> None:
         """Publishes when something changed. `since` is the time of the last change of `state` itself."""
         if "detail" in changes:
-            changes["detail"] = bounded(changes["detail"], MAX_DETAIL)
+            changes["detail"] = bounded(self._live.redact(changes["detail"]), MAX_DETAIL)
         if changes.get("state", self.state.state) is not self.state.state:
             changes["since"] = datetime.now(UTC)
         new = self.state.model_copy(update=changes)
         if new != self.state:
             self.state = new
             self._announce()
-
-    def rest(self, state: TurnState = TurnState.IDLE, detail: str = "") -> None:
-        """No turn runs."""
-        self.update(state=state, detail=detail, turn_id=None)
 
     async def count_unread(self) -> int:
         """How many messages the inbox holds, those of a running turn among them; the last known number when Redis
@@ -55,10 +53,19 @@ class StatusKeeper:
             unread = await self._bus.depth(streams.inbox(self._agent))
         except Unavailable:
             return self.state.unread
+        self._most_unread = max(self._most_unread, unread)
         if unread != self.state.unread:
             self.state = self.state.model_copy(update={"unread": unread})
             self._changed.set()
         return unread
+
+    def take_most_unread(self) -> int:
+        """The most that was counted since the last call.
+
+        Nothing but the harness's acknowledgements makes an inbox shorter, so that counting before each finds the top.
+        """
+        most, self._most_unread = self._most_unread, 0
+        return max(most, self.state.unread)
 
     async def run(self) -> None:
         while True:

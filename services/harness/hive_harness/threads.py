@@ -40,7 +40,7 @@ from hive_harness.turn import CurrentTurn
 STORED: Final = "stored; the hive has not confirmed it yet and will do it by itself, do not call again"
 
 Words = Callable[[ThreadAccepted], str]
-Make = Callable[[Any, str], tuple[Payload, Words]]
+Make = Callable[[Any, str | None], tuple[Payload, Words]]
 
 
 class AskOperatorArguments(Arguments):
@@ -134,7 +134,7 @@ class ThreadTools:
             turn = self._current.turn
             if turn is None:
                 raise NotInTurn(f"there is no turn now: {tool} while you work on a message")
-            payload, words = make(arguments, turn.received[-1].message.id)
+            payload, words = make(arguments, turn.newest)
             wish = arguments.model_dump_json()
             key = turn.reserve_call_key(tool, wish)
             try:
@@ -144,11 +144,15 @@ class ThreadTools:
                 raise
             if isinstance(answer, ThreadRefused):
                 turn.give_back_call_key(tool, wish)
+            elif isinstance(payload, AskQuestion):
+                turn.counts.sent(payload.to)
             return _told(answer, words)
 
         return call
 
-    def _ask_operator(self, arguments: AskOperatorArguments, cause: str, to: str = OPERATOR) -> tuple[Payload, Words]:
+    def _ask_operator(
+        self, arguments: AskOperatorArguments, cause: str | None, to: str = OPERATOR
+    ) -> tuple[Payload, Words]:
         options = tuple(arguments.options)
         check_question(arguments.question, options)
         payload = AskQuestion(
@@ -161,16 +165,16 @@ class ThreadTools:
         )
         return payload, lambda done: f"asked {to}, question {done.id}; the answer will arrive as a message from system"
 
-    def _ask(self, arguments: AskArguments, cause: str) -> tuple[Payload, Words]:
+    def _ask(self, arguments: AskArguments, cause: str | None) -> tuple[Payload, Words]:
         if arguments.to != OPERATOR:
             check_name(arguments.to)
         return self._ask_operator(arguments, cause, arguments.to)
 
-    def _answer(self, arguments: AnswerArguments, _cause: str) -> tuple[Payload, Words]:
+    def _answer(self, arguments: AnswerArguments, _cause: str | None) -> tuple[Payload, Words]:
         payload = AnswerQuestion(id=arguments.id, answer=check_answer(arguments.answer))
         return payload, lambda done: f"answered {done.id}"
 
-    def _remind(self, arguments: RemindArguments, cause: str) -> tuple[Payload, Words]:
+    def _remind(self, arguments: RemindArguments, cause: str | None) -> tuple[Payload, Words]:
         """The time counts from the call, however long the broker is away."""
         check_body(arguments.message)
         if (arguments.at is None) == (arguments.delay_seconds is None):
@@ -179,7 +183,7 @@ class ThreadTools:
         payload = SetReminder(message=arguments.message, at=at, cause=cause)
         return payload, lambda done: f"reminder {done.id} is set"
 
-    def _cancel(self, arguments: CancelThreadArguments, _cause: str) -> tuple[Payload, Words]:
+    def _cancel(self, arguments: CancelThreadArguments, _cause: str | None) -> tuple[Payload, Words]:
         kind = CancelReminder if arguments.id.startswith("r-") else CancelQuestion
         return kind(id=arguments.id), lambda done: f"[cancelled] {done.id}"
 

@@ -52,6 +52,9 @@ class SendArguments(Arguments):
     context_only: bool = Field(
         default=False, description="Do not wake the recipient: it reads this with the next message that does."
     )
+    urgent: bool = Field(
+        default=False, description="Interrupt what the recipient does. The manager's alone; others are refused."
+    )
 
 
 class WhoamiArguments(Arguments):
@@ -128,6 +131,8 @@ class Toolbox:
         turn = self._current.turn
         if turn is None:
             raise NotInTurn("there is no turn now: messages wake you by themselves")
+        if not turn.takes_messages:
+            raise NotInTurn("this turn is for your notes; write them down and end it, then messages come by themselves")
         received = await self._inbox.drain(turn, wait_s=arguments.wait_seconds, most=arguments.max)
         return ToolAnswer(tuple(prompt.build(wake_of(item)) for item in received) or ("(empty)",))
 
@@ -138,12 +143,14 @@ class Toolbox:
         to, body, reply = arguments.to, arguments.body, arguments.in_reply_to or None
         key = turn.reserve_key(to, body, reply)
         try:
-            answer = await self._outgoing.send(
-                Letter(to, body, reply, cause=turn.received[-1].message.id, context_only=arguments.context_only), key
-            )
+            cause, quiet = turn.newest, arguments.context_only
+            letter = Letter(to, body, reply, cause=cause, context_only=quiet, urgent=arguments.urgent)
+            answer = await self._outgoing.send(letter, key)
         except HiveError:
             turn.give_back_key(to, body, reply)
             raise
+        if not isinstance(answer, MessageRefused):
+            turn.counts.sent(to)
         if answer is None:
             text = (
                 f"stored for {to}; the hive has not confirmed it yet and will deliver it by itself, do not send again"
@@ -160,7 +167,7 @@ class Toolbox:
             "name": self._config.agent,
             "role": self._config.role,
             "engine": self._config.engine,
-            "model": self._config.model,
+            "model": self._status.state.model.active,
             "state_directory": str(self._config.state_dir),
             "unread": await self._status.count_unread(),
             "turn": self._status.state.turn_id,

@@ -1,6 +1,7 @@
 """From an engine's stream-json to live events. What it does not know becomes `turn.raw`; nothing is dropped unseen.
 
-`system/init` and `result` are read by the runner; here they make no event.
+`system/init` and `result` are read by the runner; here they make no event. Texts are whole: they are cut on their way
+out, in `live`.
 """
 
 import json
@@ -8,11 +9,14 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from hive_contracts.turns import TurnEvent, TurnNote, TurnRaw, TurnText, TurnThinking, TurnToolCall, TurnToolResult
-from hive_harness.live import bounded, bounded_input
+from hive_harness.live import bounded, encodable
 
 Translated = tuple[type[TurnEvent], dict[str, Any]]
 
-_SILENT: Final = frozenset({"result", "stream_event", "keep_alive", "tool_progress"})
+MAX_DEPTH: Final = 32
+"""What is nested deeper than this is nobody's tool call."""
+
+_SILENT: Final = frozenset({"result", "stream_event", "keep_alive", "tool_progress", "control_response"})
 
 
 def translate(event: dict[str, Any]) -> Iterator[Translated]:
@@ -33,7 +37,7 @@ def translate(event: dict[str, Any]) -> Iterator[Translated]:
 
 
 def raw_line(line: str) -> Translated:
-    return TurnRaw, {"event": bounded(line)}
+    return TurnRaw, {"event": encodable(line)}
 
 
 def _raw(value: Any) -> Translated:
@@ -60,11 +64,13 @@ def _blocks(event: dict[str, Any], translate_block: Callable[[dict[str, Any]], T
 def _assistant_block(block: dict[str, Any]) -> Translated:
     match block:
         case {"type": "text", "text": str(text)}:
-            return TurnText, {"text": bounded(text)}
+            return TurnText, {"text": encodable(text)}
         case {"type": "thinking", "thinking": str(text)}:
-            return TurnThinking, {"text": bounded(text)}
-        case {"type": "tool_use", "id": str(call_id), "name": str(name), "input": dict(arguments)}:
-            fields = {"call_id": bounded(call_id, 200), "name": bounded(name, 200), "input": bounded_input(arguments)}
+            return TurnThinking, {"text": encodable(text)}
+        case {"type": "tool_use", "id": str(call_id), "name": str(name), "input": dict(arguments)} if not _deep(
+            arguments
+        ):
+            fields = {"call_id": bounded(call_id, 200), "name": bounded(name, 200), "input": _plain(arguments)}
             return TurnToolCall, fields
         case _:
             return _raw(block)
@@ -73,13 +79,32 @@ def _assistant_block(block: dict[str, Any]) -> Translated:
 def _user_block(block: dict[str, Any]) -> Translated:
     match block:
         case {"type": "tool_result", "tool_use_id": str(call_id)}:
-            text = bounded(_text_of(block.get("content")))
+            text = encodable(_text_of(block.get("content")))
             fields = {"call_id": bounded(call_id, 200), "text": text, "is_error": block.get("is_error") is True}
             return TurnToolResult, fields
         case {"type": "text", "text": str(text)}:
-            return TurnNote, {"text": bounded(f"the engine told itself: {text}")}
+            return TurnNote, {"text": f"the engine told itself: {encodable(text)}"}
         case _:
             return _raw(block)
+
+
+def _deep(value: Any, left: int = MAX_DEPTH) -> bool:
+    if left == 0:
+        return True
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(_deep(item, left - 1) for item in inner)
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case str():
+            return encodable(value)
+        case dict():
+            return {encodable(str(key)): _plain(item) for key, item in value.items()}
+        case list():
+            return [_plain(item) for item in value]
+        case _:
+            return value
 
 
 def _text_of(content: Any) -> str:

@@ -10,6 +10,8 @@ from hive_runtime.agent_settings import HarnessSettings
 from hive_runtime.redis_url import address_from_environment
 from hive_runtime.run import report_failure, run_service
 from hive_supervisor.config import SupervisorSettings
+from hive_supervisor.containers import Premises
+from hive_supervisor.retention.config import RetentionSettings
 from hive_supervisor.service import run
 
 
@@ -19,11 +21,12 @@ def main() -> int:
         data_dir = Path(os.environ["HIVE_DATA_DIR"])
         config = settings.load(SupervisorSettings, "supervisor", data_dir=data_dir, environ=os.environ)
         harness = settings.load(HarnessSettings, "harness", data_dir=data_dir, environ=os.environ)
+        retention = settings.load(RetentionSettings, "retention", data_dir=data_dir, environ=os.environ)
         address = address_from_environment(os.environ)
     except HiveError as error:
         return report_failure(error)
     logging.configure("supervisor", config.log_level)
-    return run_service(lambda: run(config, harness, data_dir, address))
+    return run_service(lambda: run(Premises(config, harness, data_dir, address, retention)))
 
 
 if __name__ == "__main__":

@@ -11,19 +11,24 @@ from hive_contracts.agents import (
     CommandDone,
     CommandFailed,
     Desired,
+    DestroyAgent,
     RestartAgent,
     Role,
     SpawnAgent,
     StartAgent,
     StopAgent,
 )
+from hive_contracts.credentials import RotateCredentials
 from hive_contracts.envelope import Envelope, MalformedEnvelope
-from hive_contracts.errors import HiveError
+from hive_contracts.errors import HiveError, Refused
+from hive_contracts.models import SetModel
+from hive_contracts.names import MANAGER
 from hive_contracts.retention import SweepRetention
 from hive_runtime.bus import Ack, Append, Batch, Bus, Entry
-from hive_supervisor.errors import AgentExists, UnknownAgent
+from hive_supervisor.errors import AgentDestroyed, AgentExists, UnknownAgent
 from hive_supervisor.fleet import SOURCE, Fleet
 from hive_supervisor.retention.schedule import Retention
+from hive_supervisor.rotation import Rotation
 from hive_supervisor.store import Answer, NewAgent, SupervisorStore, Unit
 
 SETTLE_TIMEOUT_S: Final = 8.0
@@ -38,11 +43,14 @@ _WANTED: Final = {StartAgent.TYPE: Desired.RUNNING, StopAgent.TYPE: Desired.STOP
 class Commands:
     """Changes the store, then lets the fleet do what it says."""
 
-    def __init__(self, *, bus: Bus, store: SupervisorStore, fleet: Fleet, retention: Retention) -> None:
+    def __init__(
+        self, *, bus: Bus, store: SupervisorStore, fleet: Fleet, retention: Retention, rotation: Rotation
+    ) -> None:
         self._bus = bus
         self._store = store
         self._fleet = fleet
         self._retention = retention
+        self._rotation = rotation
 
     async def handle(self, entries: list[Entry]) -> None:
         """Carry out each command, in order; a repeated one only repeats its answer."""
@@ -77,6 +85,9 @@ class Commands:
             if command.type == SweepRetention.TYPE:
                 self._retention.request(command)
                 return None
+            if command.type == RotateCredentials.TYPE:
+                await self._rotation.request(command)
+                return Answer()
             with self._store.unit() as unit:
                 name = _change(unit, command)
                 unit.remember(command.id, Answer(), datetime.now(UTC))
@@ -84,6 +95,9 @@ class Commands:
             return Answer("invalid", str(error))
         except HiveError as error:
             return Answer(error.code, str(error))
+        if command.type == SetModel.TYPE:
+            await self._fleet.tell_model(name)
+            return Answer()
         await self._fleet.apply(name, restart=command.type == RestartAgent.TYPE)
         try:
             async with asyncio.timeout(SETTLE_TIMEOUT_S):
@@ -97,13 +111,38 @@ def _change(unit: Unit, command: Envelope) -> str:
     """Do in the store what `command` says; returns the agent's name."""
     if command.type == SpawnAgent.TYPE:
         spawn = command.payload(SpawnAgent)
-        new = NewAgent(spawn.name, Role.AGENT, spawn.engine, spawn.description)
+        new = NewAgent(spawn.name, Role.AGENT, spawn.engine, spawn.description, spawn.config)
         if not unit.add(new, datetime.now(UTC)):
             raise AgentExists(f"there is an agent called {spawn.name} already; choose another name")
         return spawn.name
+    if command.type == SetModel.TYPE:
+        change = command.payload(SetModel)
+        _check_there(unit, change.name)
+        if not unit.override_model(change.name, change.model, datetime.now(UTC)):
+            raise UnknownAgent(f"there is no agent called {change.name}")
+        return change.name
+    if command.type == DestroyAgent.TYPE:
+        return _destroy(unit, command.payload(DestroyAgent))
     if command.type not in _WANTED:
         raise MalformedEnvelope(f"{command.type} is not a command that this supervisor knows")
     name = command.payload(StartAgent).name
+    _check_there(unit, name)
     if not unit.want(name, _WANTED[command.type]):
         raise UnknownAgent(f"there is no agent called {name}")
     return name
+
+
+def _check_there(unit: Unit, name: str) -> None:
+    if unit.desired(name) in (Desired.DESTROYED, Desired.PURGED):
+        raise AgentDestroyed(f"{name} was destroyed; `hive spawn {name}` revives what was kept")
+
+
+def _destroy(unit: Unit, wish: DestroyAgent) -> str:
+    if wish.name == MANAGER:
+        raise Refused(f"{MANAGER} is the manager; a hive without one does nothing. Stop it instead")
+    desired = unit.desired(wish.name)
+    if desired is None:
+        raise UnknownAgent(f"there is no agent called {wish.name}")
+    if desired is not Desired.PURGED:
+        unit.want(wish.name, Desired.PURGED if wish.purge else Desired.DESTROYED)
+    return wish.name

@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import Field
 
 from hive_contracts.agents import Engine
+from hive_contracts.models import DEFAULT_MODEL, ModelName
 from hive_runtime.settings import Settings
 
 
@@ -26,22 +27,14 @@ class SupervisorSettings(Settings):
     engine: Engine = Engine.SCRIPTED
     engine_reason: str = ""
     claude: Path | None = Field(default=None, description="the claude binary")
-    model: str = "haiku"
+    model: ModelName = DEFAULT_MODEL
     first_uid: int = Field(default=700_000, ge=1000, description="agents' user ids start here when run as root")
-    stop_grace_s: float = Field(default=2.5, gt=0, description="time a harness has to end its turn")
+    stop_grace_s: float = Field(default=3.5, gt=0, description="time a harness has to end its turn")
     start_timeout_s: float = Field(default=30, gt=0, description="time a harness has to report ready")
-    retention_first_s: float = Field(default=10, ge=0, description="seconds from the start to the first sweep")
-    retention_every_s: float = Field(default=3600, ge=1, description="seconds between sweeps, give or take a tenth")
-    retention_event_days: float = Field(default=7, ge=0, description="days that an agent's recorded events are kept")
-    retention_event_rows: int = Field(default=2000, ge=0, description="recorded events kept per agent, the newest")
-    retention_message_days: float = Field(default=30, ge=0, description="days that a message is kept once acked")
-    retention_messages_per_recipient: int = Field(
-        default=5000, ge=0, description="acked messages kept per recipient, the newest"
-    )
-    retention_command_days: float = Field(default=30, ge=1, description="days that a command's answer is remembered")
-    retention_live_entries: int = Field(
-        default=2000, ge=0, description="recorded entries kept in each live stream for replay, the newest"
-    )
-    retention_control_days: float = Field(default=1, ge=0, description="days that entries of control streams are kept")
-    retention_fact_days: float = Field(default=7, ge=0, description="days that entries of hive:events are kept")
-    retention_dead_days: float = Field(default=90, ge=0, description="days that dead letters are kept")
+    rotate_turn_wait_s: float = Field(default=300, ge=0, description="time turns have to end before a new password")
+    quota_mb: int = Field(default=64, ge=1, description="memory that an agent's keys in Redis may take, in MiB")
+    quota_outbox_per_minute: int = Field(default=1200, ge=1, description="outbox entries of one agent in a minute")
+    quota_live_per_minute: int = Field(default=30_000, ge=1, description="live entries of one agent in a minute")
+    quota_connections: int = Field(default=50, ge=10, description="connections of one agent to Redis")
+    quota_look_s: float = Field(default=0.25, gt=0, description="seconds between looks at the server's memory")
+    quota_pause_s: float = Field(default=10, gt=0, description="the first pause of who is over; doubles each time")

@@ -1,31 +1,32 @@
 """From an agent to its container's spec: where its files are, what it may read, what its environment holds."""
 
 import importlib.util
+import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from hive_contracts.agents import Engine
+from hive_contracts.models import AgentModel, ModelSource
 from hive_runtime import acl
-from hive_runtime.agent_settings import HarnessSettings
+from hive_runtime.agent_settings import MODEL_KEY, HarnessSettings
 from hive_runtime.redis_url import RedisAddress
 from hive_supervisor.config import SupervisorSettings
+from hive_supervisor.retention.config import RetentionSettings
 from hive_supervisor.runtimes.base import ContainerSpec
 from hive_supervisor.runtimes.process import REDIS_PASSWORD
 from hive_supervisor.store import Agent
 
-_PASSED_ON: Final = (
-    "ANTHROPIC_API_KEY",
-    "ANTHROPIC_AUTH_TOKEN",
-    "ANTHROPIC_BASE_URL",
-    "CLAUDE_CODE_OAUTH_TOKEN",
-    "LANG",
-    "TZ",
-)
+_PASSED_ON: Final = ("ANTHROPIC_BASE_URL", "LANG", "TZ")
+API_KEY, OAUTH_TOKEN, BEARER = "ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_AUTH_TOKEN"
+OAUTH_PREFIX: Final = "sk-ant-oat"
 _PACKAGES: Final = ("hive_contracts", "hive_runtime", "hive_harness")
+HARNESS_UIDS: Final = 100_000
+"""How far an agent's harness's user id is from its engine's."""
+
 _PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -37,6 +38,7 @@ class Premises:
     harness: HarnessSettings
     data_dir: Path
     address: RedisAddress
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
 
 
 def spec_for(agent: Agent, *, premises: Premises, password: str) -> ContainerSpec:
@@ -50,11 +52,28 @@ def spec_for(agent: Agent, *, premises: Premises, password: str) -> ContainerSpe
         run_dir=folder / "run",
         log_file=log_file(data_dir, agent.name),
         uid=config.first_uid + agent.number if os.geteuid() == 0 else None,
+        harness_uid=config.first_uid + HARNESS_UIDS + agent.number if os.geteuid() == 0 else None,
+        harness_dir=folder / "harness",
         environment=_environment(agent, premises, os.environ),
-        secrets={REDIS_PASSWORD: password},
+        secrets=_secrets(agent, premises, password),
         readable=_readable(config),
         redis_socket=socket,
     )
+
+
+def _secrets(agent: Agent, premises: Premises, password: str) -> dict[str, str]:
+    keys = model_keys(agent.name, premises.data_dir / "secrets", os.environ)
+    given = {MODEL_KEY: json.dumps(keys)} if keys and engine_of(agent, premises.config) is Engine.CLAUDE else {}
+    return {REDIS_PASSWORD: password, **given}
+
+
+def model_keys(name: str, secrets_dir: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """The engine's keys by the variable that the CLI knows them by: from the agent's own file, else the hive's, else
+    from the environment. Empty when there is none: then the operator signs the engine in."""
+    for path in (secrets_dir / f"{MODEL_KEY}-{name}", secrets_dir / MODEL_KEY):
+        if path.is_file() and (key := path.read_text().strip()):
+            return {OAUTH_TOKEN if key.startswith(OAUTH_PREFIX) else API_KEY: key}
+    return {variable: environ[variable] for variable in (API_KEY, OAUTH_TOKEN, BEARER) if environ.get(variable)}
 
 
 def log_file(data_dir: Path, name: str) -> Path:
@@ -65,6 +84,15 @@ def engine_of(agent: Agent, config: SupervisorSettings) -> Engine:
     return agent.engine or config.engine
 
 
+def model_of(agent: Agent, config: SupervisorSettings) -> AgentModel:
+    """The operator's override, else the agent's own, else the hive's."""
+    if agent.model_override:
+        return AgentModel(name=agent.model_override, source=ModelSource.OVERRIDE, override_since=agent.model_set_at)
+    if agent.config.model:
+        return AgentModel(name=agent.config.model, source=ModelSource.CONFIG)
+    return AgentModel(name=config.model)
+
+
 def _environment(agent: Agent, premises: Premises, environ: Mapping[str, str]) -> dict[str, str]:
     config = premises.config
     own = {
@@ -72,14 +100,16 @@ def _environment(agent: Agent, premises: Premises, environ: Mapping[str, str]) -
         "HIVE_AGENT_NAME": agent.name,
         "HIVE_AGENT_ROLE": agent.role.value,
         "HIVE_ENGINE": engine_of(agent, config).value,
-        "HIVE_MODEL": config.model,
+        "HIVE_MODEL": model_of(agent, config).name,
+        "HIVE_AGENT_CONFIG": agent.config.model_dump_json(exclude_defaults=True),
         "HIVE_REDIS_URL": premises.address.url,
         "HIVE_REDIS_USER": acl.agent_user(agent.name),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     if config.claude:
         own["HIVE_CLAUDE"] = str(config.claude.resolve())
-    passed = {name: environ[name] for name in _PASSED_ON if name in environ}
+    wanted = {*_PASSED_ON, *(name for server in agent.config.mcp_servers.values() for name in server.env)}
+    passed = {name: environ[name] for name in sorted(wanted) if name in environ}
     return {**passed, **premises.harness.environment(), **own}
 
 

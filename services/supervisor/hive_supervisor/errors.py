@@ -2,6 +2,7 @@
 
 Refused (contracts)
 ├── AgentExists       an agent of that name is there already
+├── AgentDestroyed    the agent is there no more, or only its state
 └── CannotStart       the container did not come up
 NotFound (contracts)
 └── UnknownAgent
@@ -12,6 +13,10 @@ from hive_contracts.errors import NotFound, Refused
 
 class AgentExists(Refused):
     code = "agent_exists"
+
+
+class AgentDestroyed(Refused):
+    code = "agent_destroyed"
 
 
 class CannotStart(Refused):

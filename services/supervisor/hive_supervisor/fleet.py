@@ -2,17 +2,20 @@
 
 import asyncio
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import structlog
 
 from hive_contracts import streams
-from hive_contracts.agents import AgentCreated, AgentState, Role, TurnState
+from hive_contracts.agents import AgentCreated, AgentPurged, AgentState, Desired, Role, TurnState
 from hive_contracts.envelope import Envelope, Payload
+from hive_contracts.models import ModelChanged
 from hive_contracts.names import MANAGER
 from hive_runtime.backoff import persist
 from hive_runtime.bus import Bus
-from hive_supervisor.containers import Premises, log_file, spec_for
+from hive_runtime.wiping import wipe
+from hive_supervisor.containers import Premises, log_file, model_of, spec_for
 from hive_supervisor.keeper import Keeper
 from hive_supervisor.principals import Principals
 from hive_supervisor.registry import Registry
@@ -47,6 +50,8 @@ class Fleet:
         self._registry = registry
         self._keepers: dict[str, Keeper] = {}
         self._agents: dict[str, Agent] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._gone: dict[str, asyncio.Event] = {}
         self._new = asyncio.Event()
         log_file(premises.data_dir, MANAGER).parent.mkdir(parents=True, exist_ok=True)
         with store.unit() as unit:
@@ -57,6 +62,11 @@ class Fleet:
         """Take from the store which agents there are and what is wanted of them."""
         for agent in self._store.agents():
             self._agents[agent.name] = agent
+            if agent.desired is Desired.PURGED and agent.name not in self._gone:
+                self._gone[agent.name] = asyncio.Event()
+                if keeping := self._tasks.pop(agent.name, None):
+                    keeping.cancel()
+                self._new.set()
             if agent.name not in self._keepers:
                 self._keepers[agent.name] = self._keeper(agent)
                 self._new.set()
@@ -65,32 +75,57 @@ class Fleet:
         """The store changed for `name`: do what it says now."""
         is_new = name not in self._keepers
         self.reload()
+        if name in self._gone:
+            return
         self._keepers[name].want(self._agents[name].desired, restart=restart)
+        await self.changed(name)
         if is_new:
             record = self._registry.record(self._agents[name], self._keepers[name])
             await self._registry.publish(record)
             await self.tell(AgentCreated(record=record), name)
 
+    async def tell_model(self, name: str) -> None:
+        """Publish which model `name` is to use, and tell its harness, which takes it up between two turns."""
+        self.reload()
+        await self.changed(name)
+        model = model_of(self._agents[name], self._premises.config).name
+        fact = Envelope.of(ModelChanged(model=model), source=SOURCE, subject=name)
+        await persist(lambda: self._bus.append(streams.control(name), fact))
+
+    def wanted(self, name: str) -> Desired | None:
+        """What is wanted of `name`; None when it is nobody's name."""
+        return self._agents[name].desired if name in self._agents else None
+
+    async def restart(self, name: str) -> None:
+        """Its container ends, with its grace, and starts again; what it had not handled stays."""
+        await self.apply(name, restart=True)
+
+    def names(self) -> list[str]:
+        """Everyone who is kept."""
+        return list(self._keepers)
+
     async def settled(self, name: str) -> None:
-        """Returns once the container of `name` is what is wanted, or has crashed."""
-        await self._keepers[name].settled()
+        """Returns once the container of `name` is what is wanted, or has crashed; or once a purge is done."""
+        if name in self._gone:
+            await self._gone[name].wait()
+        elif name in self._keepers:
+            await self._keepers[name].settled()
 
     async def restore(self) -> None:
         """Make users, groups and registry of all agents again. Raises `Unavailable`."""
-        for name in self._keepers:
+        for name in self._keepers.keys() - self._gone.keys():
             await self._principals.ensure_agent(name)
-            await self.changed(name)
+            await self.tell_model(name)  # a change may have been cut off between its record and its telling
         await self._registry.publish_info()
 
     async def run(self) -> None:
         """Keep every agent until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch_exits())
-            started: set[str] = set()
             while True:
-                for name in self._keepers.keys() - started:
-                    started.add(name)
-                    group.create_task(self._keep(name), name=f"keeper of {name}")
+                for name in self._keepers.keys() - self._tasks.keys():
+                    work = self._purge(name) if name in self._gone else self._keep(name)
+                    self._tasks[name] = group.create_task(work, name=f"keeper of {name}")
                 await self._new.wait()
                 self._new.clear()
 
@@ -98,9 +133,23 @@ class Fleet:
         config = self._premises.config
         await self._keepers[name].run(grace_s=config.stop_grace_s, start_timeout_s=config.start_timeout_s)
 
+    async def _purge(self, name: str) -> None:
+        """Wipe all that the agent had, in steps that may each be repeated; the store forgets it last."""
+        await self._runtime.stop(name, grace_s=self._premises.config.stop_grace_s)
+        await persist(lambda: self._registry.withdraw(name))
+        await self.tell(AgentPurged(agent=name), name)
+        await persist(lambda: self._principals.remove_agent(name))
+        for path in (self._premises.data_dir / "agents" / name, log_file(self._premises.data_dir, name)):
+            await persist(partial(asyncio.to_thread, wipe, path))
+        with self._store.unit() as unit:
+            unit.forget(name)
+        log.info("agent purged", agent=name)
+        del self._keepers[name], self._agents[name], self._tasks[name]
+        self._gone.pop(name).set()
+
     async def _watch_exits(self) -> None:
         async for exit_ in self._runtime.exits():
-            if exit_.name in self._keepers:
+            if exit_.name in self._keepers and exit_.name not in self._gone:
                 self._keepers[exit_.name].ended(exit_)
 
     def _keeper(self, agent: Agent) -> Keeper:
@@ -114,7 +163,7 @@ class Fleet:
 
     async def prepare(self, name: str) -> ContainerSpec:
         """For a keeper: the agent's user and streams are there, its last account is gone; its spec."""
-        password = await persist(lambda: self._principals.ensure_agent(name))
+        password = await persist(lambda: self._principals.fresh_agent(name))
         await persist(lambda: self._bus.hash_delete(streams.state(name), [streams.STATE_FIELD]))
         premises = self._premises
         return spec_for(
@@ -137,6 +186,10 @@ class Fleet:
         """For a keeper: a fact for everyone."""
         fact = Envelope.of(payload, source=SOURCE, subject=subject)
         await persist(lambda: self._bus.append(streams.EVENTS, fact))
+
+    async def note(self, about: str, sentence: str) -> None:
+        """Warn the operator on every page, until the same is noted with an empty sentence."""
+        await persist(lambda: self._registry.note(about, sentence))
 
     async def changed(self, name: str) -> None:
         """For a keeper: publish the record anew."""

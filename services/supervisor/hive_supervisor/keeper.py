@@ -16,8 +16,12 @@ from hive_supervisor.runtimes.base import ContainerExit, ContainerRuntime, Conta
 
 FIRST_RESTART_S: Final = 0.2
 LAST_RESTART_S: Final = 30.0
-STEADY_S: Final = 60.0
-"""A container that ran so long starts again without delay, however often it crashed before. Seconds."""
+USEFUL_RESTART_S: Final = 2.0
+"""The longest pause of a container whose harness had reported: a message waits for it, and one that kills it each time
+is given up after a few tries."""
+
+STEADY_S: Final = 10.0
+"""A container that ran so long, in seconds, starts again at once, however often it crashed before."""
 
 LOG_TAIL_LINES: Final = 20
 LOG_TAIL_BYTES: Final = 16_384
@@ -59,10 +63,11 @@ class Keeper:
         self._host = host
         self._log_file = log_file
         self._restart_wanted = False
+        self._came_up = False
         self._exit: ContainerExit | None = None
         self._news = asyncio.Event()
         self._moved = asyncio.Condition()
-        self._backoff = Backoff(first_s=FIRST_RESTART_S, limit_s=LAST_RESTART_S)
+        self._backoff = Backoff(first_s=FIRST_RESTART_S, limit_s=LAST_RESTART_S, at_once=True)
 
     def want(self, desired: Desired, *, restart: bool = False) -> None:
         """What the container is to be from now on; `restart`: stop it first."""
@@ -84,6 +89,7 @@ class Keeper:
     async def run(self, *, grace_s: float, start_timeout_s: float) -> None:
         """Keep it until cancelled; cancelling leaves the container as it is."""
         if self.name in await self._runtime.running():
+            self._came_up = True
             await self._set(ContainerStatus.RUNNING)
         while True:
             try:
@@ -106,7 +112,7 @@ class Keeper:
 
     @property
     def _interrupted(self) -> bool:
-        return self._exit is not None or self._restart_wanted or self.desired is Desired.STOPPED
+        return self._exit is not None or self._restart_wanted or self.desired is not Desired.RUNNING
 
     async def _step(self, *, grace_s: float, start_timeout_s: float) -> None:
         """Do the one thing that is to be done, or wait until there is one."""
@@ -122,9 +128,11 @@ class Keeper:
             await self._wait(None)
 
     async def _start(self, timeout_s: float) -> None:
+        self._came_up = False
         await self._set(ContainerStatus.STARTING)
         await self._runtime.start(await self._host.prepare(self.name))
         if await self._until_ready(timeout_s):
+            self._came_up = True
             await self._set(ContainerStatus.RUNNING)
             await self._host.tell(ContainerStarted(agent=self.name), self.name)
 
@@ -157,7 +165,7 @@ class Keeper:
         await self._host.tell(ContainerStopped(agent=self.name), self.name)
 
     async def _note_crash(self, exit_: ContainerExit) -> None:
-        """An end that nobody asked for: say so, and wait before the next start."""
+        """An end that nobody asked for: say so, and wait before the next start, unless it is the first for a while."""
         self._news.clear()
         self._exit = None
         self._restart_wanted = False
@@ -174,7 +182,11 @@ class Keeper:
             log_tail=tail(self._log_file),
         )
         await self._host.tell(fact, self.name)
-        await self._wait(self._backoff.next_s())
+        pause_s = self._backoff.next_s()
+        if self._came_up:
+            pause_s = min(pause_s, USEFUL_RESTART_S)
+        if pause_s:
+            await self._wait(pause_s)
 
     async def _set(self, status: ContainerStatus, detail: str = "") -> None:
         async with self._moved:

@@ -1,14 +1,21 @@
 """What everyone may know of the agents: `hive:agents`, the container field of each state hash, `hive:info`."""
 
+from typing import Final
+
 from hive_contracts import streams
-from hive_contracts.agents import AgentRecord, HiveInfo
+from hive_contracts.agents import AgentRecord, Desired, HiveInfo
 from hive_runtime import VERSION
 from hive_runtime.bus import Bus
 from hive_supervisor.config import SupervisorSettings
-from hive_supervisor.containers import engine_of
+from hive_supervisor.containers import engine_of, model_of
 from hive_supervisor.keeper import Keeper
 from hive_supervisor.runtimes.base import ContainerRuntime
 from hive_supervisor.store import Agent
+
+OWN_CHOICE: Final = "chosen for this agent"
+"""Why an agent has an engine that is not the hive's."""
+
+KEPT: Final = "destroyed; its state is kept, and comes back with `hive spawn` of the same name"
 
 
 class Registry:
@@ -18,19 +25,23 @@ class Registry:
         self._bus = bus
         self._config = config
         self._runtime = runtime
+        self._notices: dict[str, str] = {}
 
     def record(self, agent: Agent, keeper: Keeper) -> AgentRecord:
         return AgentRecord(
             name=agent.name,
             role=agent.role,
             engine=engine_of(agent, self._config),
-            engine_reason=self._config.engine_reason if agent.engine is None else "chosen for this agent",
+            engine_reason=self._config.engine_reason if agent.engine is None else OWN_CHOICE,
             desired=keeper.desired,
             container=keeper.status,
             container_since=keeper.since,
-            detail=keeper.detail,
+            detail=keeper.detail or (KEPT if keeper.desired is Desired.DESTROYED else ""),
             restarts=keeper.restarts,
             created_at=agent.created_at,
+            number=agent.number,
+            model=model_of(agent, self._config),
+            config=agent.config,
         )
 
     async def publish(self, record: AgentRecord) -> None:
@@ -38,11 +49,21 @@ class Registry:
         await self._bus.hash_set(streams.AGENTS, {record.name: text})
         await self._bus.hash_set(streams.state(record.name), {streams.CONTAINER_FIELD: record.container.value})
 
+    async def withdraw(self, name: str) -> None:
+        await self._bus.hash_delete(streams.AGENTS, [name])
+
+    async def note(self, about: str, sentence: str) -> None:
+        """Warn the operator on every page, until the same is noted with an empty sentence."""
+        if self._notices.get(about, "") != sentence:
+            self._notices = {key: text for key, text in self._notices.items() if key != about}
+            self._notices |= {about: sentence} if sentence else {}
+        await self.publish_info()
+
     async def publish_info(self) -> None:
         info = HiveInfo(
             runtime=self._config.runtime,
             isolation=self._runtime.isolation,
-            warning=self._runtime.warning,
+            warning=" ".join(filter(None, (self._runtime.warning, *self._notices.values()))),
             engine=self._config.engine,
             engine_reason=self._config.engine_reason,
             version=VERSION,

@@ -3,27 +3,29 @@
 import asyncio
 from contextlib import aclosing
 from functools import partial
-from pathlib import Path
 
 import structlog
 
 from hive_contracts import streams
-from hive_runtime.agent_settings import HarnessSettings
 from hive_runtime.beat import beat
 from hive_runtime.bus import Bus
 from hive_runtime.consumer import Consumer, consume
+from hive_runtime.drain import Gauge
 from hive_runtime.redis_admin import RedisAdmin
 from hive_runtime.redis_bus import RedisBus
 from hive_runtime.redis_trim import StreamTrimmer
-from hive_runtime.redis_url import RedisAddress
+from hive_runtime.store_watch import tell_when_replaced
 from hive_supervisor.commands import Commands
-from hive_supervisor.config import SupervisorSettings
 from hive_supervisor.containers import Premises
 from hive_supervisor.fleet import SOURCE, Fleet
 from hive_supervisor.principals import Principals
+from hive_supervisor.quota import Quota
+from hive_supervisor.recovery import BROUGHT_BACK, recover
 from hive_supervisor.registry import Registry
+from hive_supervisor.retention.relief import Relief
 from hive_supervisor.retention.schedule import Retention
 from hive_supervisor.retention.sweep import Sweep
+from hive_supervisor.rotation import Rotation
 from hive_supervisor.runtimes.base import ContainerRuntime
 from hive_supervisor.runtimes.process import ProcessRuntime
 from hive_supervisor.server import Server
@@ -32,12 +34,12 @@ from hive_supervisor.store import SupervisorStore
 log = structlog.get_logger()
 
 
-async def run(config: SupervisorSettings, harness: HarnessSettings, data_dir: Path, address: RedisAddress) -> None:
+async def run(premises: Premises) -> None:
     """Serve until cancelled, then stop the containers; what is wanted of them stays."""
+    config, data_dir, address = premises.config, premises.data_dir, premises.address
     bus, admin = RedisBus(address, load_functions=True), RedisAdmin(address)
     store = SupervisorStore(data_dir / "supervisor.sqlite")
     runtime = ProcessRuntime(data_dir / "agents", config.isolation)
-    premises = Premises(config, harness, data_dir, address)
     try:
         await serve(premises, bus=bus, admin=admin, store=store, runtime=runtime)
     finally:
@@ -52,18 +54,32 @@ async def serve(
     premises: Premises, *, bus: RedisBus, admin: RedisAdmin, store: SupervisorStore, runtime: ContainerRuntime
 ) -> None:
     principals = Principals(admin, bus, premises.data_dir / "secrets")
+    await recover(store, bus)
     registry = Registry(bus, premises.config, runtime)
     fleet = Fleet(premises, bus=bus, store=store, runtime=runtime, principals=principals, registry=registry)
     server = Server(bus, admin, principals=principals, fleet=fleet)
     log.info("supervisor started", isolation=runtime.isolation)
     await server.restore()
     async with aclosing(StreamTrimmer(premises.address)) as trimmer, asyncio.TaskGroup() as group:
-        sweep = Sweep(premises.config, premises.data_dir, trimmer, agents=partial(_names, store))
+        sweep = Sweep(premises.retention, premises.data_dir, trimmer, agents=partial(_names, store))
         retention = Retention(bus, sweep)
+        rotation = Rotation(
+            bus,
+            fleet,
+            principals,
+            journal=premises.data_dir / "rotation.json",
+            turn_wait_s=premises.config.rotate_turn_wait_s,
+        )
         group.create_task(beat(bus, "supervisor"))
         group.create_task(server.watch())
-        group.create_task(_serve_commands(bus, Commands(bus=bus, store=store, fleet=fleet, retention=retention)))
+        group.create_task(tell_when_replaced(store.base, bus, source=SOURCE, brought_back=BROUGHT_BACK))
+        commands = Commands(bus=bus, store=store, fleet=fleet, retention=retention, rotation=rotation)
+        group.create_task(_serve_commands(bus, commands))
+        group.create_task(rotation.run())
         group.create_task(retention.run())
+        quota = Quota(premises.config, admin, trimmer, principals=principals, agents=partial(_names, store), host=fleet)
+        group.create_task(quota.run())
+        group.create_task(Relief(Gauge(bus, premises.data_dir), trimmer, premises.retention).run())
         group.create_task(fleet.run())
 
 

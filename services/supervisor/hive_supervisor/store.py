@@ -3,17 +3,20 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 from hive_contracts.agents import Desired, Engine, Role
+from hive_contracts.models import AgentConfig
 from hive_runtime.records.messages import from_milliseconds, milliseconds
 from hive_runtime.store import Store
 
-MIGRATIONS: Final = (files("hive_supervisor").joinpath("schema.sql").read_text(),)
+MIGRATIONS: Final = tuple(
+    files("hive_supervisor").joinpath(name).read_text() for name in ("schema.sql", "schema_2.sql")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,9 @@ class Agent:
     engine: Engine | None
     desired: Desired
     created_at: datetime
+    config: AgentConfig = field(default_factory=AgentConfig)
+    model_override: str | None = None
+    model_set_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,7 @@ class NewAgent:
     role: Role
     engine: Engine | None = None
     description: str = ""
+    config: AgentConfig = field(default_factory=AgentConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,28 +52,44 @@ class Answer:
 
 
 class SupervisorStore:
-    """The only writer. `unit` makes several changes one."""
+    """The only writer. `unit` makes several changes one. Every method raises `StoreUnavailable`.
+
+    It knows its agents by heart: should the file break, the one that takes its place is filled with them.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._store = Store(path, MIGRATIONS)
+        self.base = Store(path, MIGRATIONS)
+        self._generation = self.base.generation
+        self._agents: list[Agent] = []
 
     @contextmanager
     def unit(self) -> Iterator["Unit"]:
-        with self._store.transaction() as db:
+        self._refill()
+        with self.base.transaction() as db:
             yield Unit(db)
 
     def agents(self) -> list[Agent]:
-        return [_agent(row) for row in self._store.connection.execute("SELECT * FROM agents ORDER BY number")]
+        self._refill()
+        with self.base.reading() as db:
+            self._agents = [_agent(row) for row in db.execute("SELECT * FROM agents ORDER BY number")]
+        return self._agents
 
     def answer(self, command_id: str) -> Answer | None:
         """How this command was answered before; None when it is new."""
-        row = self._store.connection.execute(
-            "SELECT code, reason FROM commands WHERE id = :id", {"id": command_id}
-        ).fetchone()
+        with self.base.reading() as db:
+            row = db.execute("SELECT code, reason FROM commands WHERE id = :id", {"id": command_id}).fetchone()
         return Answer(row["code"], row["reason"]) if row else None
 
     def close(self) -> None:
-        self._store.close()
+        self.base.close()
+
+    def _refill(self) -> None:
+        generation = self.base.generation
+        if generation != self._generation:
+            with self.base.transaction() as db:
+                for agent in self._agents:
+                    Unit(db).bring_back(agent)
+            self._generation = generation
 
 
 class Unit:
@@ -76,20 +99,44 @@ class Unit:
         self._db = db
 
     def add(self, agent: NewAgent, now: datetime) -> bool:
-        """False when the name is taken."""
+        """Also revives a destroyed one, with its number. False when the name is taken."""
+        kept = Agent(0, agent.name, agent.role, agent.engine, Desired.RUNNING, now, agent.config)
+        return self._insert(kept, agent.description) or self._revive(agent)
+
+    def _revive(self, agent: NewAgent) -> bool:
+        """What is newly said of it holds, else what was kept."""
         values = {
+            "name": agent.name,
+            "engine": agent.engine.value if agent.engine else None,
+            "config": None if agent.config == AgentConfig() else agent.config.model_dump_json(exclude_defaults=True),
+        }
+        query = (
+            "UPDATE agents SET desired = 'running', engine = coalesce(:engine, engine),"
+            " config = coalesce(:config, config) WHERE name = :name AND desired = 'destroyed'"
+        )
+        return self._db.execute(query, values).rowcount == 1
+
+    def bring_back(self, agent: Agent) -> None:
+        """An agent as it was kept, with its number if it has one; its description is gone."""
+        self._insert(agent, "")
+
+    def _insert(self, agent: Agent, description: str) -> bool:
+        values = {
+            "number": agent.number or None,
             "name": agent.name,
             "role": agent.role.value,
             "engine": agent.engine.value if agent.engine else None,
-            "description": agent.description,
-            "created_at": milliseconds(now),
+            "description": description,
+            "desired": agent.desired.value,
+            "created_at": milliseconds(agent.created_at),
+            "config": agent.config.model_dump_json(exclude_defaults=True),
+            "model_override": agent.model_override,
+            "model_set_at": milliseconds(agent.model_set_at) if agent.model_set_at else None,
         }
-        cursor = self._db.execute(
-            "INSERT INTO agents (name, role, engine, description, desired, created_at)"
-            " VALUES (:name, :role, :engine, :description, 'running', :created_at) ON CONFLICT (name) DO NOTHING",
-            values,
-        )
-        return cursor.rowcount == 1
+        names = ", ".join(values)
+        slots = ", ".join(f":{name}" for name in values)
+        query = f"INSERT INTO agents ({names}) VALUES ({slots}) ON CONFLICT DO NOTHING"  # noqa: S608 - constants only
+        return self._db.execute(query, values).rowcount == 1
 
     def want(self, name: str, desired: Desired) -> bool:
         """False when there is no such agent."""
@@ -98,8 +145,22 @@ class Unit:
         )
         return cursor.rowcount == 1
 
-    def exists(self, name: str) -> bool:
-        return self._db.execute("SELECT 1 FROM agents WHERE name = :name", {"name": name}).fetchone() is not None
+    def override_model(self, name: str, model: str | None, now: datetime) -> bool:
+        """None takes the override away. False when there is no such agent."""
+        cursor = self._db.execute(
+            "UPDATE agents SET model_override = :model, model_set_at = :at WHERE name = :name",
+            {"name": name, "model": model, "at": milliseconds(now) if model else None},
+        )
+        return cursor.rowcount == 1
+
+    def desired(self, name: str) -> Desired | None:
+        """None when there is no such agent."""
+        row = self._db.execute("SELECT desired FROM agents WHERE name = :name", {"name": name}).fetchone()
+        return Desired(row["desired"]) if row else None
+
+    def forget(self, name: str) -> None:
+        """One whose purge is done."""
+        self._db.execute("DELETE FROM agents WHERE name = :name AND desired = 'purged'", {"name": name})
 
     def remember(self, command_id: str, answer: Answer, now: datetime) -> None:
         self._db.execute(
@@ -116,4 +177,7 @@ def _agent(row: sqlite3.Row) -> Agent:
         engine=Engine(row["engine"]) if row["engine"] else None,
         desired=Desired(row["desired"]),
         created_at=from_milliseconds(row["created_at"]),
+        config=AgentConfig.model_validate_json(row["config"]),
+        model_override=row["model_override"],
+        model_set_at=None if row["model_set_at"] is None else from_milliseconds(row["model_set_at"]),
     )

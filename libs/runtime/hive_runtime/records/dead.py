@@ -5,7 +5,7 @@ from typing import Final
 
 from hive_contracts.errors import NotFound, Refused
 from hive_contracts.messages import MessageState, MessageView
-from hive_runtime.records.messages import reading, select, with_steps
+from hive_runtime.records.messages import select, with_steps
 from hive_runtime.store import Store
 
 _GIVE_UP: Final = """
@@ -50,8 +50,7 @@ class DeadLetterWriter:
 
     def unburied(self) -> list[MessageView]:
         """Given up, with work still to do; with their steps."""
-        with reading():
-            db = self._store.connection
+        with self._store.reading() as db:
             return with_steps(db, select(db, "unburied = 1"))[::-1]
 
     def buried(self, message_id: str) -> None:
@@ -60,19 +59,19 @@ class DeadLetterWriter:
 
     def overdue(self, recipient: str, *, before: int) -> list[MessageView]:
         """What waits for `recipient` since before that time, in milliseconds since 1970."""
-        with reading():
-            return select(self._store.connection, _OVERDUE, recipient=recipient, before=before)
+        with self._store.reading() as db:
+            return select(db, _OVERDUE, recipient=recipient, before=before)
 
     def waited_for(self) -> set[str]:
         """Everyone for whom something waits."""
         query = "SELECT DISTINCT recipient FROM messages WHERE state <> 'acked' AND state NOT IN ('dead', 'expired')"
-        with reading():
-            return {row["recipient"] for row in self._store.connection.execute(query)}
+        with self._store.reading() as db:
+            return {row["recipient"] for row in db.execute(query)}
 
     def find(self, message_id: str) -> MessageView:
         """Raises `NotFound`."""
-        with reading():
-            found = select(self._store.connection, "id = :id", id=message_id)
+        with self._store.reading() as db:
+            found = select(db, "id = :id", id=message_id)
         if not found:
             raise NotFound(f"there is no message {message_id}; `hive dead-letters` lists those that can be sent again")
         return found[0]
@@ -94,8 +93,8 @@ class DeadLetterWriter:
 
     def redriven(self, message_id: str, command_id: str) -> bool:
         """Whether this command did it already."""
-        with reading():
-            return self._has_step(self._store.connection, message_id, command_id)
+        with self._store.reading() as db:
+            return self._has_step(db, message_id, command_id)
 
     def _has_step(self, db: sqlite3.Connection, message_id: str, command_id: str) -> bool:
         query = "SELECT 1 FROM steps WHERE message_id = :id AND state = 'delivered' AND turn_id = :command"

@@ -3,18 +3,23 @@
 import json
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from hive_contracts.envelope import Envelope
+from hive_contracts.envelope import Envelope, MalformedEnvelope
+from hive_contracts.turns import TurnEnded, TurnPartial
 from hive_runtime.records.messages import from_milliseconds
+from hive_runtime.records.stats import record_stats
 from hive_runtime.store import Store, read_only
 
-MIGRATIONS: Final = (files("hive_runtime.records").joinpath("events.sql").read_text(),)
+MIGRATIONS: Final = tuple(
+    files("hive_runtime.records").joinpath(name).read_text() for name in ("events.sql", "events_2.sql", "events_3.sql")
+)
 
 MAX_DATA_BYTES: Final = 256 * 1024
 """An event's data over this is not kept; a harness cuts its texts far below."""
@@ -38,20 +43,37 @@ def entry_time(entry_id: str) -> int:
 
 
 class EventWriter:
-    """The broker's side of one agent's store."""
+    """The broker's side of one agent's store, in a folder of the agent's name. All raise `StoreUnavailable`."""
 
     def __init__(self, path: Path) -> None:
-        self._store = Store(path, MIGRATIONS)
+        self._store = Store(path, MIGRATIONS, patient=True)
+        self._agent = path.parent.name
 
-    def record(self, events: Sequence[tuple[str, Envelope]]) -> None:
-        """Record (entry id, envelope) pairs; those already there are left alone."""
-        rows = [_row(entry_id, envelope) for entry_id, envelope in events]
+    @property
+    def store(self) -> Store:
+        return self._store
+
+    def position(self) -> str:
+        """The newest entry of the live stream that was recorded; `0-0` while there is none."""
+        with self._store.reading() as db:
+            row = db.execute("SELECT entry_id FROM position").fetchone()
+        return str(row["entry_id"]) if row else "0-0"
+
+    def record(self, events: Sequence[tuple[str, Envelope]], *, position: str) -> None:
+        """Record (entry id, envelope) pairs, but nothing partial; what is there is left alone.
+
+        Up to `position` all is recorded then.
+        """
+        rows = [_row(entry_id, envelope) for entry_id, envelope in events if envelope.type != TurnPartial.TYPE]
         with self._store.transaction() as db:
             db.executemany(
                 "INSERT OR IGNORE INTO events (entry_id, envelope_id, at, type, turn_id, seq, data)"
                 " VALUES (:entry_id, :envelope_id, :at, :type, :turn_id, :seq, :data)",
                 rows,
             )
+            for ended, at in _endings(events):
+                record_stats(db, self._agent, ended, ts=at)
+            db.execute("INSERT OR REPLACE INTO position VALUES (1, :entry_id)", {"entry_id": position})
 
     def close(self) -> None:
         self._store.close()
@@ -75,6 +97,14 @@ class EventReader:
         with read_only(self._path) as db:
             rows = db.execute(query, {"cursor": after or before, "limit": limit}).fetchall() if db else []
         return [_event(row) for row in (rows if after is not None else reversed(rows))]
+
+
+def _endings(events: Sequence[tuple[str, Envelope]]) -> Iterator[tuple[TurnEnded, int]]:
+    """The turns that ended, and when; one that cannot be read counts for nothing."""
+    for entry_id, envelope in events:
+        if envelope.type == TurnEnded.TYPE:
+            with suppress(MalformedEnvelope):
+                yield envelope.payload(TurnEnded), entry_time(entry_id)
 
 
 def _row(entry_id: str, envelope: Envelope) -> dict[str, str | int]:

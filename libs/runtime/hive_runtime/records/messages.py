@@ -1,8 +1,16 @@
-"""`broker.sqlite`: every message and the steps of its life. Written by the broker, read by the dashboard."""
+"""`broker.sqlite`: every message and the steps of its life. Written by the broker, read by the dashboard.
 
+The record follows what happens: messages come from `hive:events`, where the broker told of their delivery, and steps
+from the live streams of their recipients. Neither waits for the other; a step that comes first is kept until its
+message is there.
+"""
+
+import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -10,19 +18,18 @@ from types import MappingProxyType
 from typing import Final
 
 from hive_contracts.messages import Message, MessageState, MessageStep, MessageView
-from hive_runtime.errors import StoreUnavailable
 from hive_runtime.store import Store, read_only
 
 MIGRATIONS: Final = tuple(
     files("hive_runtime.records").joinpath(name).read_text()
-    for name in ("messages.sql", "messages_2.sql", "threads.sql")
+    for name in ("messages.sql", "messages_2.sql", "threads.sql", "permissions.sql", "messages_3.sql")
 )
 
 _INSERT: Final = """
 INSERT INTO messages (id, sender, recipient, body, state, sent_at, in_reply_to, trace_id, hop,
-                      broadcast, context_only, urgent)
+                      broadcast, context_only, urgent, about)
 VALUES (:id, :sender, :recipient, :body, 'accepted', :sent_at, :in_reply_to, :trace_id, :hop,
-        :broadcast, :context_only, :urgent)
+        :broadcast, :context_only, :urgent, :about)
 ON CONFLICT (id) DO NOTHING
 """
 _STEP: Final = """
@@ -36,15 +43,46 @@ WHERE id = :id AND recipient = :recipient AND state <> 'acked'
   AND (state NOT IN ('dead', 'expired') OR :state = 'acked')  -- its last turn may yet end well
   AND NOT EXISTS (SELECT 1 FROM steps WHERE message_id = :id AND steps.state = :state AND turn_id = :turn_id)
 """
+_EARLY: Final = """
+INSERT INTO early_steps (message_id, recipient, at, state, turn_id, reason, tries, noted_at)
+VALUES (:id, :recipient, :at, :state, :turn_id, :reason, :tries, :now)
+ON CONFLICT (message_id, recipient, state, turn_id) DO NOTHING
+"""
+_EARLY_LATELY: Final = """
+DELETE FROM early_steps WHERE noted_at < :before OR (recipient = :recipient AND number <= (
+  SELECT number FROM early_steps WHERE recipient = :recipient ORDER BY number DESC LIMIT 1 OFFSET :most))
+"""
 _UNDONE: Final = "state <> 'acked' AND state NOT IN ('dead', 'expired')"
+_TOLD: Final = """
+SELECT message_id, recipient, at, steps.state, turn_id, reason, 0 AS tries FROM steps JOIN messages ON id = message_id
+WHERE message_id IN (SELECT value FROM json_each(:ids)) AND steps.state IN ('in_turn', 'acked', 'failed') ORDER BY at
+"""
 _HAVING: Final = """
 SELECT 1 FROM messages JOIN steps ON message_id = id
 WHERE id = :id AND recipient = :recipient AND steps.state = :state AND turn_id = :turn_id
 """
 
 
+MAX_EARLY: Final = 10_000
+EARLY_MS: Final = 7 * 24 * 3600 * 1000
+"""Steps kept per recipient for messages that are not on record, and for how long: a container may invent them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A step of a message as `recipient` told it, in milliseconds. `tries` as in `MessageWriter.advance`."""
+
+    message_id: str
+    recipient: str
+    at: int
+    state: MessageState
+    turn_id: str
+    reason: str
+    tries: int
+
+
 def milliseconds(time: datetime) -> int:
-    return int(time.timestamp() * 1000)
+    return round(time.timestamp() * 1000)
 
 
 def from_milliseconds(value: int) -> datetime:
@@ -54,17 +92,56 @@ def from_milliseconds(value: int) -> datetime:
 class MessageWriter:
     """The broker's side. Every method may be repeated: a step is recorded once, and an acked message stays acked."""
 
-    def __init__(self, path: Path) -> None:
-        self._store = Store(path, MIGRATIONS)
+    def __init__(self, path: Path, *, patient: bool = False) -> None:
+        self._store = Store(path, MIGRATIONS, patient=patient)
 
-    def accept(self, messages: Sequence[Message]) -> None:
-        """Record as accepted those that are new."""
+    def position(self) -> str:
+        """The newest entry of `hive:events` up to which all is recorded; `0-0` while there is none."""
+        with self._store.reading() as db:
+            row = db.execute("SELECT entry_id FROM position").fetchone()
+        return str(row["entry_id"]) if row else "0-0"
+
+    def record(
+        self, delivered: Sequence[tuple[Message, int]], *, retold: Sequence[Told] = (), position: str = ""
+    ) -> list[Told]:
+        """Record messages as delivered, each at its time in milliseconds, unless they are.
+
+        What was told of them before is recorded with them; returns those steps, in the order in which they were told.
+        `retold`: steps that were recorded once, for a record that begins anew. Then all up to `position` is recorded.
+        """
+        taken = []
         with self._store.transaction() as db:
-            for message in messages:
-                sent_at = milliseconds(message.sent_at)
-                row = message.model_dump(exclude={"sent_at"}) | {"sent_at": sent_at}
-                if db.execute(_INSERT, row).rowcount:
-                    db.execute(_STEP, _step(message.id, sent_at, MessageState.ACCEPTED))
+            early = db.execute("SELECT EXISTS (SELECT 1 FROM early_steps)").fetchone()[0]
+            for message, at in delivered:
+                self._record(db, message, at)
+                if early:
+                    taken += self._take_early(db, message)
+            for step in retold:
+                self._advance(db, step)
+            if position:
+                db.execute("INSERT OR REPLACE INTO position VALUES (1, :entry_id)", {"entry_id": position})
+        return taken
+
+    def _record(self, db: sqlite3.Connection, message: Message, at: int) -> None:
+        sent_at = milliseconds(message.sent_at)
+        if db.execute(_INSERT, _row(message) | {"sent_at": sent_at}).rowcount:
+            db.execute(_STEP, _step(message.id, sent_at, MessageState.ACCEPTED))
+        step = _step(message.id, max(at, sent_at), MessageState.DELIVERED)
+        if db.execute(_ADVANCE, step | {"recipient": message.recipient, "tries": 0}).rowcount:
+            db.execute(_STEP, step)
+
+    def _take_early(self, db: sqlite3.Connection, message: Message) -> list[Told]:
+        found = db.execute("SELECT * FROM early_steps WHERE message_id = :id ORDER BY number", {"id": message.id})
+        steps = [_early(row) for row in found.fetchall()]
+        db.execute("DELETE FROM early_steps WHERE message_id = :id", {"id": message.id})
+        return [step for step in steps if step.recipient == message.recipient and self._advance(db, step)]
+
+    def _advance(self, db: sqlite3.Connection, step: Told) -> bool:
+        row = _step(step.message_id, step.at, step.state, turn_id=step.turn_id, reason=step.reason)
+        if not db.execute(_ADVANCE, row | {"recipient": step.recipient, "tries": step.tries}).rowcount:
+            return False
+        db.execute(_STEP, row)
+        return True
 
     def advance(  # noqa: PLR0913 - a step has as many sides
         self,
@@ -79,38 +156,51 @@ class MessageWriter:
     ) -> list[str]:
         """Move messages of `recipient` on; returns the ids for which this is news. Others' messages are not touched.
 
+        Of a message that is not on record yet it is kept, and told by `record`.
         `tries`: message id → by how much this changes the tries that count against it.
         """
-        news = []
+        steps = [Told(i, recipient, at, state, turn_id, reason, tries.get(i, 0)) for i in ids]
         with self._store.transaction() as db:
-            for message_id in ids:
-                row = _step(message_id, at, state, turn_id=turn_id, reason=reason)
-                change = {"recipient": recipient, "tries": tries.get(message_id, 0)}
-                if db.execute(_ADVANCE, row | change).rowcount:
-                    db.execute(_STEP, row)
-                    news.append(message_id)
+            news = [step.message_id for step in steps if self._advance(db, step)]
+            self._keep_early(db, recipient, [step for step in steps if step.message_id not in news])
         return news
 
-    def delivered(self, messages: Sequence[Message], *, at: int) -> None:
-        """Record that these reached their inboxes."""
-        with self._store.transaction() as db:
-            for message in messages:
-                row = _step(message.id, at, MessageState.DELIVERED)
-                if db.execute(_ADVANCE, row | {"recipient": message.recipient, "tries": 0}).rowcount:
-                    db.execute(_STEP, row)
+    def _keep_early(self, db: sqlite3.Connection, recipient: str, steps: Sequence[Told]) -> None:
+        now = time.time_ns() // 1_000_000
+        kept = False
+        for step in steps:
+            if db.execute("SELECT 1 FROM messages WHERE id = :id", {"id": step.message_id}).fetchone() is None:
+                row = _step(step.message_id, step.at, step.state, turn_id=step.turn_id, reason=step.reason)
+                db.execute(_EARLY, row | {"recipient": recipient, "tries": step.tries, "now": now})
+                kept = True
+        if kept:
+            db.execute(_EARLY_LATELY, {"recipient": recipient, "most": MAX_EARLY, "before": now - EARLY_MS})
 
     def find(self, message_id: str, recipient: str) -> MessageView | None:
         """The message, if `recipient` received it. Raises `StoreUnavailable`."""
         where = "id = :id AND recipient = :recipient"
-        with reading():
-            found = select(self._store.connection, where, id=message_id, recipient=recipient)
+        with self._store.reading() as db:
+            found = select(db, where, id=message_id, recipient=recipient)
         return found[0] if found else None
+
+    def known(self, ids: Sequence[str]) -> dict[str, MessageView]:
+        """Those of `ids` that are on record. Raises `StoreUnavailable`."""
+        where = "id IN (SELECT value FROM json_each(:ids))"
+        with self._store.reading() as db:
+            found = select(db, where, limit=len(ids), ids=json.dumps(ids))
+        return {view.id: view for view in found}
+
+    def told(self, ids: Sequence[str]) -> list[Told]:
+        """What recipients said of these messages so far, in order. Raises `StoreUnavailable`."""
+        with self._store.reading() as db:
+            rows = db.execute(_TOLD, {"ids": json.dumps(ids)}).fetchall()
+        return [_early(row) for row in rows]
 
     def having(self, recipient: str, ids: Sequence[str], state: MessageState, *, turn_id: str) -> list[str]:
         """Those of `ids` that `recipient` received and that took this step. Raises `StoreUnavailable`."""
         row = {"recipient": recipient, "state": state.value, "turn_id": turn_id}
-        with reading():
-            return [i for i in ids if self._store.connection.execute(_HAVING, row | {"id": i}).fetchone()]
+        with self._store.reading() as db:
+            return [i for i in ids if db.execute(_HAVING, row | {"id": i}).fetchone()]
 
     @property
     def store(self) -> Store:
@@ -175,18 +265,27 @@ class MessageReader:
         return read_only(self._path)
 
 
-@contextmanager
-def reading() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise StoreUnavailable(f"cannot read the store of messages: {error}") from error
-
-
 def _step(
     message_id: str, at: int, state: MessageState, *, turn_id: str = "", reason: str = ""
 ) -> dict[str, str | int]:
     return {"id": message_id, "at": at, "state": state.value, "turn_id": turn_id, "reason": reason}
+
+
+def _row(message: Message) -> dict[str, str | int | None]:
+    about = message.about.model_dump_json() if message.about else None
+    return message.model_dump(exclude={"sent_at", "about"}) | {"about": about}
+
+
+def _early(row: sqlite3.Row) -> Told:
+    return Told(
+        row["message_id"],
+        row["recipient"],
+        row["at"],
+        MessageState(row["state"]),
+        row["turn_id"],
+        row["reason"],
+        row["tries"],
+    )
 
 
 def select(db: sqlite3.Connection, where: str, *, limit: int = 500, **values: str | int | None) -> list[MessageView]:
@@ -196,7 +295,9 @@ def select(db: sqlite3.Connection, where: str, *, limit: int = 500, **values: st
 
 def _view(row: Mapping[str, str | int] | sqlite3.Row) -> MessageView:
     fields = {key: row[key] for key in row.keys() if key != "number"}  # noqa: SIM118 - a Row iterates over values
-    return MessageView.model_validate(fields | {"sent_at": from_milliseconds(int(row["sent_at"]))})
+    about = fields.get("about")  # an older store has no such column
+    changed = {"sent_at": from_milliseconds(int(row["sent_at"])), "about": json.loads(str(about)) if about else None}
+    return MessageView.model_validate(fields | changed)
 
 
 def with_steps(db: sqlite3.Connection, messages: Sequence[MessageView]) -> list[MessageView]:

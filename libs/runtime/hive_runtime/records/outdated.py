@@ -29,6 +29,12 @@ _EVENT_FLOOR: Final = (
     "INSERT INTO temp.floor SELECT number FROM events WHERE at >= :before ORDER BY number DESC LIMIT 1 OFFSET :newest",
 )
 
+_STAT_FLOOR: Final = (
+    "CREATE TEMP TABLE stat_floor (number INTEGER)",
+    "INSERT INTO temp.stat_floor"
+    " SELECT number FROM stats WHERE ts >= :before ORDER BY number DESC LIMIT 1 OFFSET :newest",
+)
+
 
 def outdated_messages(*, acked_before: int, newest: int) -> Outdated:
     """Acked ones, with their steps: acked before that time, and of the others all but the `newest` per recipient.
@@ -53,4 +59,36 @@ def outdated_events(*, before: int, newest: int) -> Outdated:
         where="at < :before OR number <= (SELECT number FROM temp.floor)",
         values={"before": before, "newest": newest},
         prepare=_EVENT_FLOOR,
+    )
+
+
+def outdated_stats(*, before: int, newest: int) -> Outdated:
+    """Figures from before that time, and of the others all but the `newest`: a container says how many there are."""
+    return Outdated(
+        table="stats",
+        key="number",
+        where="ts < :before OR number <= (SELECT number FROM temp.stat_floor)",
+        values={"before": before, "newest": newest},
+        prepare=_STAT_FLOOR,
+    )
+
+
+def outdated_questions(*, closed_before: int) -> Outdated:
+    """Those that were answered, cancelled or expired before that time, and whose asker knows."""
+    return Outdated(
+        table="questions",
+        key="number",
+        where="state <> 'open' AND untold = 0 AND closed_at < :closed_before",
+        values={"closed_before": closed_before},
+    )
+
+
+def outdated_reminders(*, before: int) -> Outdated:
+    """Those that came before that time, and those that were set before it and cancelled."""
+    return Outdated(
+        table="reminders",
+        key="number",
+        where="untold = 0 AND (state = 'cancelled' AND set_at < :before"
+        " OR state NOT IN ('waiting', 'cancelled') AND fired_at < :before)",
+        values={"before": before},
     )

@@ -12,15 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from hive_contracts.permissions import PermissionRequest
 from hive_contracts.questions import QuestionState, QuestionView
 from hive_contracts.reminders import ReminderState, ReminderView
-from hive_runtime.errors import StoreUnavailable
-from hive_runtime.records.messages import MIGRATIONS, from_milliseconds
+from hive_runtime.records.messages import from_milliseconds
 from hive_runtime.store import Store, read_only
 
 _ASK: Final = """
-INSERT INTO questions (id, asker, addressee, question, options, multi, trace_id, hop, asked_at, expires_at, state)
-VALUES (:id, :asker, :addressee, :question, :options, :multi, :trace_id, :hop, :asked_at, :expires_at, 'open')
+INSERT INTO questions (id, asker, addressee, question, options, multi, trace_id, hop, asked_at, expires_at, state,
+                       permission)
+VALUES (:id, :asker, :addressee, :question, :options, :multi, :trace_id, :hop, :asked_at, :expires_at, 'open',
+        :permission)
 ON CONFLICT (id) DO NOTHING
 """
 _CLOSE: Final = """
@@ -69,8 +71,8 @@ class Reminder:
 class ThreadWriter:
     """The broker's side. Every method may be repeated, and raises `StoreUnavailable`."""
 
-    def __init__(self, path: Path) -> None:
-        self._store = Store(path, MIGRATIONS)
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     def ask(self, question: Question, *, asked_at: int, expires_at: int | None) -> None:
         """Record the question, unless it is there."""
@@ -86,6 +88,7 @@ class ThreadWriter:
             "hop": question.hop,
             "asked_at": asked_at,
             "expires_at": expires_at,
+            "permission": view.permission.model_dump_json() if view.permission else None,
         }
         with self._store.transaction() as db:
             db.execute(_ASK, row)
@@ -166,14 +169,9 @@ class ThreadWriter:
         query = "SELECT * FROM reminders WHERE owner = :name AND state = 'waiting' ORDER BY due_at LIMIT :limit"
         return [_reminder(row).view for row in self._all(query, name=name, limit=limit)]
 
-    def close(self) -> None:
-        self._store.close()
-
     def _all(self, query: str, **values: str | int) -> list[sqlite3.Row]:
-        try:
-            return self._store.connection.execute(query, values).fetchall()
-        except sqlite3.Error as error:
-            raise StoreUnavailable(f"cannot read the store of questions: {error}") from error
+        with self._store.reading() as db:
+            return db.execute(query, values).fetchall()
 
 
 class ThreadReader:
@@ -208,6 +206,7 @@ class ThreadReader:
 
 
 def _view(row: sqlite3.Row) -> QuestionView:
+    permission = row["permission"] if "permission" in row.keys() else None  # noqa: SIM118 - a Row's keys, not values
     return QuestionView(
         id=row["id"],
         asker=row["asker"],
@@ -221,6 +220,7 @@ def _view(row: sqlite3.Row) -> QuestionView:
         answer=row["answer"],
         answerer=row["answerer"],
         closed_at=None if row["closed_at"] is None else from_milliseconds(row["closed_at"]),
+        permission=PermissionRequest.model_validate_json(permission) if permission else None,
     )
 
 

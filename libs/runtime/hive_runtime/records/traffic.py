@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Final
 
-from hive_runtime.records.messages import reading
 from hive_runtime.store import Store
 
 _SINCE: Final = """
@@ -29,8 +28,8 @@ class Delivered:
 def delivered_since(store: Store, since: float, *, most: int = 50_000) -> list[Delivered]:
     """Oldest first, looking at the `most` newest messages. Raises `StoreUnavailable`."""
     values = {"since": int(since * 1000), "most": most}
-    with reading():
-        rows = store.connection.execute(_SINCE, values).fetchall()
+    with store.reading() as db:
+        rows = db.execute(_SINCE, values).fetchall()
     return [
         Delivered(
             row["sender"], row["recipient"], row["trace_id"], bool(row["broadcast"]), row["sent_at"], row["at"] / 1000
@@ -42,5 +41,5 @@ def delivered_since(store: Store, since: float, *, most: int = 50_000) -> list[D
 def count_from(store: Store, trace_id: str, sender: str) -> int:
     """How many messages of a conversation `sender` wrote. Raises `StoreUnavailable`."""
     query = "SELECT count(*) FROM messages WHERE trace_id = :trace_id AND sender = :sender"
-    with reading():
-        return int(store.connection.execute(query, {"trace_id": trace_id, "sender": sender}).fetchone()[0])
+    with store.reading() as db:
+        return int(db.execute(query, {"trace_id": trace_id, "sender": sender}).fetchone()[0])

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from hive_contracts.agents import AgentState, Engine, RestartAgent, SpawnAgent, StartAgent, StopAgent
+from hive_contracts.agents import AgentState, DestroyAgent, Engine, RestartAgent, SpawnAgent, StartAgent, StopAgent
 from hive_contracts.errors import NotFound, TimedOut
 from hive_contracts.messages import MessageView
+from hive_contracts.models import AgentConfig, SetModel, wanted_model
 from hive_contracts.names import check_agent_name
 from hive_dashboard.parts import Parts, PartsOf
 from hive_dashboard.registry import AgentView
@@ -46,6 +47,18 @@ class NewAgent(BaseModel):
     name: str = Field(max_length=100)
     description: str = Field(default="", max_length=500)
     engine: Engine | None = None
+    config: AgentConfig = Field(default_factory=AgentConfig)
+
+
+class Destroyed(BaseModel):
+    """`kept`: its state is there, and `spawn` of the same name revives it."""
+
+    name: str
+    kept: bool
+
+
+class WantedModel(BaseModel):
+    model: str | None = Field(default=None, max_length=100)
 
 
 @router.get("")
@@ -57,8 +70,18 @@ async def agents(parts: PartsOf) -> AgentList:
 async def spawn(parts: PartsOf, new: NewAgent) -> AgentView:
     """Make an agent; answers when the supervisor has."""
     name = check_agent_name(new.name)
-    await parts.commands.command(SpawnAgent(name=name, description=new.description, engine=new.engine))
+    spawn = SpawnAgent(name=name, description=new.description, engine=new.engine, config=new.config)
+    await parts.commands.command(spawn)
     return await _after_command(parts, name)
+
+
+@router.delete("/{name}")
+async def destroy(parts: PartsOf, name: str, *, purge: bool = False) -> Destroyed:
+    """Stop it for good; `purge` wipes its state, streams, events and credentials too."""
+    known(parts, name)
+    await parts.commands.command(DestroyAgent(name=name, purge=purge))
+    await parts.snapshots.refresh(states=True)
+    return Destroyed(name=name, kept=not purge)
 
 
 @router.get("/{name}")
@@ -96,6 +119,14 @@ def inbox(parts: PartsOf, name: str, limit: Annotated[int, Query(ge=1, le=500)] 
     if name != "operator":
         known(parts, name)
     return MessageList(messages=parts.messages.inbox(name, limit=limit))
+
+
+@router.post("/{name}/model")
+async def set_model(parts: PartsOf, name: str, wanted: WantedModel) -> AgentView:
+    """Override its model from its next turn on; without one the override is taken away."""
+    known(parts, name)
+    await parts.commands.command(SetModel(name=name, model=wanted_model(wanted.model or "")))
+    return await _after_command(parts, name)
 
 
 @router.post("/{name}/{verb}")

@@ -20,6 +20,7 @@ class NewMessage(BaseModel):
     to: str = Field(max_length=100)
     body: str
     in_reply_to: str | None = Field(default=None, max_length=64)
+    urgent: bool = False
 
 
 class SentView(BaseModel):
@@ -58,7 +59,7 @@ async def send(
 ) -> SentView:
     """Send as the operator. The same `Idempotency-Key` sends once."""
     key = None if idempotency_key is None else check_key(idempotency_key)
-    sent = await parts.commands.send(new.to, new.body, in_reply_to=new.in_reply_to, key=key)
+    sent = await parts.commands.send(new.to, new.body, in_reply_to=new.in_reply_to, key=key, urgent=new.urgent)
     if sent.state == QUEUED:
         response.status_code = HTTPStatus.ACCEPTED
     return SentView(id=sent.id, to=sent.to, state=sent.state, note=sent.note)
@@ -66,7 +67,7 @@ async def send(
 
 @router.get("/{message_id}")
 def message(parts: PartsOf, message_id: str) -> Traced:
-    found = parts.messages.get(message_id)
+    found = parts.message(message_id)
     if found is None:
         raise NotFound(f"there is no message {message_id[:64]!r}; `hive inbox` and the dashboard list those there are")
     return Traced(message=found, conversation=parts.messages.conversation(found.trace_id))

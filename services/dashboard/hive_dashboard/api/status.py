@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from hive_contracts.agents import HiveInfo
 from hive_dashboard.parts import PartsOf
 from hive_dashboard.registry import ServiceView
+from hive_dashboard.snapshot import RedisStatus
 from hive_runtime import VERSION
 
 router = APIRouter(tags=["status"])
@@ -22,6 +23,13 @@ class RedisHealth(BaseModel):
     detail: str
 
 
+class Drain(BaseModel):
+    """`active`: nothing new is taken on; `reason` says why."""
+
+    active: bool
+    reason: str
+
+
 class AgentTotals(BaseModel):
     total: int
     running: int
@@ -32,6 +40,7 @@ class Status(BaseModel):
     version: str
     uptime_seconds: float
     redis: RedisHealth
+    drain: Drain
     services: tuple[ServiceView, ...]
     agents: AgentTotals
     info: HiveInfo | None
@@ -41,10 +50,12 @@ class Status(BaseModel):
 @router.get("/status")
 async def status(parts: PartsOf) -> Status:
     now = parts.snapshots.current
+    drain = now.redis_detail if now.redis is RedisStatus.FULL else now.drain
     return Status(
         version=VERSION,
         uptime_seconds=round(time.monotonic() - _STARTED, 1),
         redis=RedisHealth(status=now.redis, detail=now.redis_detail),
+        drain=Drain(active=bool(drain), reason=drain),
         services=now.services,
         agents=AgentTotals(
             total=len(now.agents), running=sum(agent.running for agent in now.agents), thinking=now.thinking

@@ -1,20 +1,23 @@
-"""`/agents/<name>`: the turn stream, the agent's state and inbox, and the buttons that start and stop it."""
+"""`/agents/<name>`: the turn stream, the agent's state and inbox, and the buttons that steer it."""
 
 import asyncio
 from typing import Annotated, Final
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
 from hive_contracts.agents import RestartAgent, StartAgent, StopAgent
 from hive_contracts.errors import HiveError, NotFound
 from hive_contracts.ids import new_id
+from hive_contracts.models import SetModel, wanted_model
 from hive_dashboard.auth import Session
+from hive_dashboard.control import CONTROLS, tell
 from hive_dashboard.live import agent_topic
 from hive_dashboard.pages.shell import make_shell, told
 from hive_dashboard.parts import Parts, PartsOf, SignedIn
 from hive_dashboard.registry import AgentView
+from hive_dashboard.slash import model_words
 from hive_dashboard.snapshot import AGENT_INBOX_LENGTH
 from hive_dashboard.turns import turns_of
 from hive_dashboard.views import AgentPage, ComposeForm, Flash
@@ -66,15 +69,34 @@ async def agent(
     return await render_agent(parts, session, name, before=before)
 
 
+@router.post("/model")
+async def set_model(
+    request: Request, parts: PartsOf, session: SignedIn, name: str, model: Annotated[str, Form(max_length=100)] = ""
+) -> Response:
+    """Override its model; nothing given takes the override away."""
+    agent = known_agent(parts, name)
+    try:
+        await parts.commands.command(SetModel(name=name, model=wanted_model(model)))
+        flash = Flash(model_words(agent, model.strip()))
+    except HiveError as error:
+        flash = Flash(str(error), "bad")
+    await parts.snapshots.refresh()
+    return told(request, parts, session, flash, back=f"/agents/{name}")
+
+
 @router.post("/{verb}")
 async def act(request: Request, parts: PartsOf, session: SignedIn, name: str, verb: str) -> Response:
-    known_agent(parts, name)
-    if verb not in VERBS:
-        raise NotFound(f"agents can be started, stopped and restarted, not {verb!r}")
-    kind, words = VERBS[verb]
+    agent = known_agent(parts, name)
+    if verb not in VERBS and verb not in CONTROLS:
+        raise NotFound(f"nothing called {verb!r} can be done with an agent")
+    words = VERBS[verb][1] if verb in VERBS else CONTROLS[verb].words
     flash = Flash(words.format(name))
     try:
-        await parts.commands.command(kind(name=name))
+        if verb in VERBS:
+            await parts.commands.command(VERBS[verb][0](name=name))
+        else:
+            control = CONTROLS[verb]
+            await tell(parts.commands, agent, control.payload(await request.form()), within_s=control.within_s)
     except HiveError as error:
         flash = Flash(str(error), "bad")
     await parts.snapshots.refresh()

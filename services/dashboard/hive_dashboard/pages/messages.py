@@ -20,6 +20,8 @@ from hive_dashboard.pages.agent import render_agent
 from hive_dashboard.pages.home import render_home
 from hive_dashboard.pages.shell import local_path, make_shell, told
 from hive_dashboard.parts import Parts, PartsOf, SignedIn
+from hive_dashboard.registry import AgentView
+from hive_dashboard.slash import Slash, carry_out, parse
 from hive_dashboard.views import ComposeForm, Flash, MessagePage, MessagesPage, reply_form
 
 PAGE_LENGTH: Final = 50
@@ -33,6 +35,7 @@ class Written(BaseModel):
     to: str = ""
     body: str = ""
     in_reply_to: str = ""
+    urgent: str = ""
     nonce: str = ""
     back: str = "/"
     fixed: str = ""
@@ -65,7 +68,7 @@ async def message(parts: PartsOf, session: SignedIn, message_id: str) -> str:
 
 async def render_message(parts: Parts, session: Session, message_id: str, *, compose: ComposeForm | None = None) -> str:
     shell = make_shell(parts, session, "Trace", path=f"/messages/{message_id}", stream="page=home")
-    found = await asyncio.to_thread(parts.messages.get, message_id)
+    found = await asyncio.to_thread(parts.message, message_id)
     if found is None:
         raise NotFound(f"there is no message {message_id[:64]}; `/messages` lists those there are")
     if found.recipient == OPERATOR and found.sender != SYSTEM:
@@ -84,11 +87,15 @@ async def mark_read(request: Request, parts: PartsOf, session: SignedIn, message
 
 @router.post("/send")
 async def send(request: Request, parts: PartsOf, session: SignedIn, written: Annotated[Written, Form()]) -> Response:
+    agent = parts.snapshots.current.agent(written.to)
+    if agent and written.back == f"/agents/{agent.name}" and (slash := parse(written.body)):
+        return await _steer(request, parts, session, written, agent=agent, slash=slash)
     try:
         sent = await parts.commands.send(
             written.to.strip(),
             written.body.replace("\r\n", "\n"),
             in_reply_to=written.in_reply_to or None,
+            urgent=bool(written.urgent),
             key=key_of(written.nonce, written.to, written.body, written.in_reply_to),
         )
     except HiveError as error:
@@ -98,6 +105,19 @@ async def send(request: Request, parts: PartsOf, session: SignedIn, written: Ann
     if is_htmx(request):
         return _form(parts, session, _next_form(parts, written, sent=_words(sent)))
     return told(request, parts, session, Flash(_words(sent), _tone(sent)), back=written.back)
+
+
+async def _steer(
+    request: Request, parts: Parts, session: Session, written: Written, *, agent: AgentView, slash: Slash
+) -> Response:
+    try:
+        words = await carry_out(parts, agent, slash)
+    except HiveError as error:
+        return await _refused(request, parts, session, written, error)
+    await parts.snapshots.refresh()
+    if is_htmx(request):
+        return _form(parts, session, _next_form(parts, written, sent=words))
+    return told(request, parts, session, Flash(words), back=written.back)
 
 
 async def _refused(request: Request, parts: Parts, session: Session, written: Written, error: HiveError) -> Response:

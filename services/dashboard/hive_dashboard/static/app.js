@@ -92,6 +92,7 @@
     }
     if (chosen.has(target)) target.value = chosen.get(target);
     if (target.id === "unread") title();
+    if (target.id === "dead") deadLetters();
   });
 
   // --- the title counts unread mail ---
@@ -99,6 +100,17 @@
     const main = document.getElementById("main");
     const unread = Number(document.getElementById("unread")?.textContent || 0);
     if (main?.dataset.title) document.title = (unread ? `(${unread}) ` : "") + main.dataset.title;
+  };
+
+  // --- the link to dead letters shows how many there are, and only when there are some ---
+  const deadLetters = () => {
+    const link = document.getElementById("nav-dead");
+    const count = Number(document.getElementById("dead")?.textContent || 0);
+    const pill = link?.querySelector(".pill");
+    if (!pill) return;
+    pill.textContent = count;
+    pill.hidden = !count;
+    link.hidden = !count && !link.hasAttribute("aria-current");
   };
 
   // --- forms: Ctrl-Enter sends; an opened confirmation closes when its work is done ---
@@ -122,7 +134,7 @@
   document.addEventListener("htmx:sendError", complain("The dashboard does not answer; what you wrote is kept, try again."));
   document.addEventListener("htmx:responseError", complain("The dashboard refused this; reload the page and try again."));
 
-  const settle = () => { followLogs(); title(); tick(); };
+  const settle = () => { followLogs(); title(); deadLetters(); tick(); };
   document.addEventListener("DOMContentLoaded", settle);
   document.addEventListener("htmx:afterSettle", settle);
 })();

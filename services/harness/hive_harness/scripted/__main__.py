@@ -1,4 +1,5 @@
-"""`python -m hive_harness.scripted --mcp-config FILE [--resume ID] [--model NAME]`, started like `claude -p`.
+"""`python -m hive_harness.scripted --mcp-config FILE [--resume ID] [--model NAME]`, started like `claude -p`; or with
+`--alone`, for one question without tools and session.
 
 One JSON object a line on standard input begins a turn, as Claude Code reads it. Sessions are kept in the folder
 `scripted-sessions` of the working directory: one file each, with the number of its turns.
@@ -12,9 +13,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from hive_harness.prompt import Wake, parse
+from hive_harness.scripted.listening import Interrupted, Listening
 from hive_harness.scripted.mcp_client import SERVER, McpClient
 from hive_harness.scripted.performer import OPERATOR, Failed, Performer
 from hive_harness.scripted.speech import MODEL, Speech
+from hive_harness.scripted.upkeep import answer_alone, keep_up
 
 SESSIONS: Final = Path("scripted-sessions")
 BUILT_IN: Final = ["Bash", "Edit", "Write"]
@@ -28,19 +31,36 @@ def main() -> int:
         print(f"No conversation found with session ID: {options.resume}", file=sys.stderr)  # noqa: T201
         speech.cannot_resume()
         return 1
+    if options.alone:
+        return _answer_alone(speech)
     client = McpClient(options.mcp_config)
     tools, status = _connect(client)
-    performer = Performer(client, speech)
+    performer = Performer(client, speech, permission_tool=options.permission_prompt_tool)
+    listening = Listening()
+    for line in listening.lines():
+        if text := _text_of(line):
+            turn = _count_turn(session)
+            speech.begin([*BUILT_IN, *tools], status, text, turn=turn)
+            if keep_up(text, speech, turn=turn):
+                speech.end("done", steps=1)
+            else:
+                _turn(performer, speech, text, listening)
+    return 0
+
+
+def _answer_alone(speech: Speech) -> int:
     for line in sys.stdin:
         if text := _text_of(line):
-            speech.begin([*BUILT_IN, *tools], status, text, turn=_count_turn(session))
-            _turn(performer, speech, text)
+            speech.begin([], "disabled", text, turn=1)
+            answer_alone(text, speech)
     return 0
 
 
 def _options() -> Any:
     parser = argparse.ArgumentParser(prog="hive_harness.scripted")
-    parser.add_argument("--mcp-config", type=Path, required=True)
+    parser.add_argument("--mcp-config", type=Path)
+    parser.add_argument("--permission-prompt-tool", default="", help="asked before each shell command")
+    parser.add_argument("--alone", action="store_true")
     parser.add_argument("--resume")
     parser.add_argument("--model", default=MODEL)
     return parser.parse_args()
@@ -55,12 +75,15 @@ def _connect(client: McpClient) -> tuple[list[str], str]:
         return [], "failed"
 
 
-def _turn(performer: Performer, speech: Speech, text: str) -> None:
+def _turn(performer: Performer, speech: Speech, text: str, listening: Listening) -> None:
     wake = parse(text) or Wake("", OPERATOR, text)
     try:
-        steps = performer.perform(wake)
+        with listening.turn():
+            steps = performer.perform(wake)
     except Failed as error:
         speech.fail(str(error), steps=1)
+    except Interrupted:
+        speech.leave_off()
     else:
         speech.end("done", steps=steps)
 

@@ -1,4 +1,4 @@
-"""As much of an MCP client as the scripted engine needs: streamable HTTP, JSON answers, one call at a time."""
+"""As much of an MCP client as the scripted engine needs: streamable HTTP, one call at a time."""
 
 import http.client
 import json
@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 SERVER: Final = "hyperhive"
 PROTOCOL_VERSION: Final = "2025-11-25"
 TIMEOUT_S: Final = 240.0
+EVENTS: Final = "text/event-stream"
 
 
 @dataclass(frozen=True)
@@ -69,4 +70,11 @@ class McpClient:
             connection.close()
         if response.status >= 400:
             raise OSError(f"the MCP server answered {response.status}: {body[:200].decode('utf-8', 'replace')}")
+        if response.getheader("Content-Type", "").startswith(EVENTS):
+            body = _event(body)
         return json.loads(body) if body else None
+
+
+def _event(stream: bytes) -> bytes:
+    """The data of the one event that a late answer comes in, after comments."""
+    return next((line.removeprefix(b"data: ") for line in stream.splitlines() if line.startswith(b"data: ")), b"null")

@@ -1,6 +1,8 @@
 """Does what directives say, and tells it as a model's tool calls and texts."""
 
+import json
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -38,9 +40,12 @@ class Failed(Exception):
 
 
 class Performer:
-    def __init__(self, client: McpClient, speech: Speech) -> None:
+    """`permission_tool` is asked before each shell command; none when it is empty."""
+
+    def __init__(self, client: McpClient, speech: Speech, *, permission_tool: str = "") -> None:
         self._client = client
         self._speech = speech
+        self._permission_tool = permission_tool
 
     def perform(self, wake: Wake) -> int:
         """Act on one message; the number of steps taken. Raises `Failed`."""
@@ -62,7 +67,7 @@ class Performer:
             case Call(tool, arguments):
                 self._tool(tool, arguments)
             case Bash(command):
-                self._local("Bash", {"command": command}, lambda: _bash(command))
+                self._local("Bash", {"command": command}, lambda: self._refusal(command) or _bash(command))
             case Write(path, text):
                 self._local("Write", {"file_path": path, "content": text}, lambda: _write(path, text))
             case Edit(path, old, new):
@@ -79,6 +84,7 @@ class Performer:
             case Crash():
                 os._exit(1)
             case Hang():
+                signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # it hears nothing, as what hangs
                 while True:
                     time.sleep(3600)
             case Broken(line, reason):
@@ -92,6 +98,17 @@ class Performer:
             answer = Answer(f"the hive does not answer: {error}", is_error=True)
         self._speech.result_of(call_id, answer.text, is_error=answer.is_error)
 
+    def _refusal(self, command: str) -> Answer | None:
+        """None when the command may run."""
+        if not self._permission_tool:
+            return None
+        arguments: dict[str, object] = {"tool_name": "Bash", "input": {"command": command}}
+        try:
+            decided = json.loads(self._client.call(self._permission_tool, arguments).text)
+        except (OSError, ValueError) as error:
+            return Answer(f"nobody could be asked: {error}", is_error=True)
+        return None if decided["behavior"] == "allow" else Answer(decided["message"], is_error=True)
+
     def _local(self, name: str, arguments: dict[str, object], perform: Callable[[], Answer]) -> None:
         call_id = self._speech.call(name, arguments)
         answer = perform()
@@ -104,18 +121,23 @@ def _echo(body: str) -> str:
 
 
 def _bash(command: str) -> Answer:
-    try:
-        done = subprocess.run(
-            ["/bin/sh", "-c", command],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=BASH_TIMEOUT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return Answer(f"no end within {BASH_TIMEOUT_S} s", is_error=True)
-    text = (done.stdout + done.stderr).decode("utf-8", "replace").strip()
-    return Answer(text or f"exit status {done.returncode}", is_error=done.returncode != 0)
+    """In a group of its own, as Claude Code starts one; all of it ends when the turn is interrupted."""
+    with subprocess.Popen(
+        ["/bin/sh", "-c", command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        process_group=0,
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=BASH_TIMEOUT_S)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                return Answer(f"no end within {BASH_TIMEOUT_S} s", is_error=True)
+            raise
+    text = output.decode("utf-8", "replace").strip()
+    return Answer(text or f"exit status {process.returncode}", is_error=process.returncode != 0)
 
 
 def _write(path: str, text: str) -> Answer:

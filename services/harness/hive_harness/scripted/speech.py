@@ -1,6 +1,7 @@
 """What the scripted engine says: events of the shapes that Claude Code's stream-json has."""
 
 import json
+import re
 import sys
 import time
 from typing import Any, Final
@@ -8,6 +9,13 @@ from typing import Any, Final
 MODEL: Final = "scripted"
 INPUT_PRICE_USD: Final = 1e-6
 OUTPUT_PRICE_USD: Final = 5e-6
+STREAMED: Final = 20
+"""Words of a text that are said one by one before the whole."""
+
+WINDOW: Final = 200_000
+COMPACTED: Final = 100
+"""Tokens."""
+
 """A token's, so that a demo shows a cost."""
 
 _FAILURES: Final[dict[str, dict[str, Any]]] = {
@@ -29,16 +37,22 @@ class Speech:
         self._began = 0.0
         self.input_tokens = 0
         self.output_tokens = 0
+        self._largest = 0
 
     def begin(self, tools: list[str], mcp_status: str, prompt: str, *, turn: int) -> None:
         """`turn` counts the session's turns, from 1, over all processes that had it."""
         self._began = time.monotonic()
+        self._largest = max(self._largest, self.input_tokens)
         self.input_tokens, self.output_tokens = len(prompt) // 4, 0
         server = {"name": "hyperhive", "status": mcp_status}
         self._emit("system", subtype="init", tools=tools, mcp_servers=[server], model=self._model, session_turn=turn)
 
     def say(self, text: str) -> None:
         self.output_tokens += max(1, len(text) // 4)
+        self._stream({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})
+        for word in re.findall(r"\S*\s*", text)[:STREAMED]:
+            delta = {"type": "text_delta", "text": word}
+            self._stream({"type": "content_block_delta", "index": 0, "delta": delta})
         self._assistant({"type": "text", "text": text})
 
     def call(self, name: str, arguments: dict[str, Any]) -> str:
@@ -74,9 +88,24 @@ class Speech:
             terminal_reason=reason,
         )
 
+    def leave_off(self) -> None:
+        """End the turn as Claude Code ends one that is interrupted."""
+        self._result(subtype="error_during_execution", is_error=True, num_turns=1, errors=["interrupted"])
+
+    def compact(self) -> None:
+        """Forget what the conversation holds, as Claude Code tells it."""
+        self._emit("system", subtype="status", status="compacting")
+        self._emit("system", subtype="status", status=None, compact_result="success")
+        counts = {"trigger": "manual", "pre_tokens": self._largest, "post_tokens": COMPACTED}
+        self._emit("system", subtype="compact_boundary", compact_metadata=counts)
+        self._largest = self.input_tokens = 0
+
     def cannot_resume(self) -> None:
         error = f"No conversation found with session ID: {self.session_id}"
         self._result(subtype="error_during_execution", is_error=True, num_turns=0, errors=[error])
+
+    def _stream(self, event: dict[str, Any]) -> None:
+        self._emit("stream_event", event=event, parent_tool_use_id=None)
 
     def _assistant(self, block: dict[str, Any]) -> None:
         message = {"role": "assistant", "model": self._model, "content": [block], "usage": self._usage()}
@@ -85,7 +114,9 @@ class Speech:
     def _result(self, **fields: Any) -> None:
         self._cost_usd += self.input_tokens * INPUT_PRICE_USD + self.output_tokens * OUTPUT_PRICE_USD
         duration_ms = round((time.monotonic() - self._began) * 1000) if self._began else 0
-        self._emit("result", **fields, duration_ms=duration_ms, total_cost_usd=self._cost_usd, usage=self._usage())
+        models = {self._model: {"outputTokens": self.output_tokens, "contextWindow": WINDOW}}
+        totals = {"duration_ms": duration_ms, "total_cost_usd": self._cost_usd, "modelUsage": models}
+        self._emit("result", **fields, **totals, usage=self._usage())
 
     def _usage(self) -> dict[str, int]:
         return {

@@ -57,11 +57,11 @@ class Retention:
     async def run(self) -> None:
         """Until cancelled; then a sweep in progress ends between two steps."""
         loop = asyncio.get_running_loop()
-        due = loop.time() + self._sweep.config.retention_first_s
+        due = loop.time() + self._sweep.config.first_s
         while True:
             request = await self._next_request(due)
             if request is None:
-                due = loop.time() + self._sweep.config.retention_every_s * random.uniform(1 - JITTER, 1 + JITTER)
+                due = loop.time() + self._sweep.config.every_s * random.uniform(1 - JITTER, 1 + JITTER)
             await self._carry_out(request)
 
     async def _next_request(self, due: float) -> Request | None:

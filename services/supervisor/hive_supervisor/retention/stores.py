@@ -20,18 +20,18 @@ def sweep_stores(data_dir: Path, agents: Iterable[str], policy: Policy, *, pace:
     ]
 
 
-def _stores(data_dir: Path, agents: Iterable[str], policy: Policy) -> Iterator[tuple[Path, Outdated]]:
-    yield data_dir / "broker.sqlite", policy.messages()
-    yield data_dir / "supervisor.sqlite", policy.commands()
+def _stores(data_dir: Path, agents: Iterable[str], policy: Policy) -> Iterator[tuple[Path, tuple[Outdated, ...]]]:
+    yield data_dir / "broker.sqlite", policy.brokers_store()
+    yield data_dir / "supervisor.sqlite", policy.supervisors_store()
     of_agents = {data_dir / "agents" / name / "events.sqlite" for name in agents}
     of_agents.update(path for path in data_dir.glob("agents/*/events.sqlite") if not path.parent.is_symlink())
     for path in sorted(of_agents):
-        yield path, policy.events()
+        yield path, policy.agents_store()
 
 
-def _sweep(data_dir: Path, path: Path, outdated: Outdated, *, pace: Pace, dry_run: bool) -> Swept:
+def _sweep(data_dir: Path, path: Path, outdated: tuple[Outdated, ...], *, pace: Pace, dry_run: bool) -> Swept:
     name = str(path.relative_to(data_dir))
-    found = sweep_store(path, outdated, pace=pace, dry_run=dry_run)
+    found = sweep_store(path, *outdated, pace=pace, dry_run=dry_run)
     if found.error:
         log.warning("store not swept", store=name, reason=found.error)
     return Swept(name=name, kept=found.kept, removed=found.removed, bytes_freed=found.bytes_freed, error=found.error)

@@ -27,7 +27,7 @@ async def _sweep(trimmer: StreamTrimmer, name: str, rule: TrimRule, *, dry_run: 
         if dry_run:
             removed = await trimmer.count_done(name, rule)
             return Swept(name=name, kept=length - removed, removed=removed, bytes_freed=_part(size, removed, length))
-        while some := await trimmer.trim_some(name, rule):
+        async for some in trimmer.trim(name, rule):
             removed += some
         if removed:
             freed = max(0, size - await trimmer.size(name))

@@ -11,7 +11,7 @@ from pathlib import Path
 from hive_contracts.retention import RetentionSwept, Swept
 from hive_runtime.redis_trim import StreamTrimmer
 from hive_runtime.store_sweep import Pace
-from hive_supervisor.config import SupervisorSettings
+from hive_supervisor.retention.config import RetentionSettings
 from hive_supervisor.retention.policy import Policy
 from hive_supervisor.retention.stores import sweep_stores
 from hive_supervisor.retention.streams import sweep_streams
@@ -25,7 +25,7 @@ class SweepStopped(Exception):
 class Sweep:
     """What a sweep needs. `agents` gives the names of the registered ones."""
 
-    config: SupervisorSettings
+    config: RetentionSettings
     data_dir: Path
     trimmer: StreamTrimmer
     agents: Callable[[], Iterable[str]]

@@ -10,9 +10,10 @@ from typing import Protocol
 class ContainerSpec:
     """One agent's container.
 
-    `uid`: the ordinary user inside and outside; None keeps the supervisor's own. `secrets`: file name → content, put
-    where only the harness finds them (`HIVE_SECRETS_DIR`), who removes them. `environment` must hold no secret that
-    the agent may not read.
+    `uid`: the engine's ordinary user inside and outside; None keeps the supervisor's own, for the harness too.
+    `harness_uid`: the harness's, where the back-end parts the two; only it can enter `harness_dir`, which is kept.
+    `secrets`: file name → content, put where only the harness finds them (`HIVE_SECRETS_DIR`), who removes them.
+    `environment` must hold no secret that the agent may not read.
     """
 
     name: str
@@ -20,6 +21,8 @@ class ContainerSpec:
     run_dir: Path
     log_file: Path
     uid: int | None = None
+    harness_uid: int | None = None
+    harness_dir: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     readable: tuple[Path, ...] = ()

@@ -1,7 +1,8 @@
 """From a container's spec to one `bwrap` command line.
 
 The agent sees a read-only system, its own /state and nothing else of the machine's files; its own process ids; the
-machine's network (an engine must reach its model). Started by root, it runs as an ordinary user without capabilities.
+machine's network (an engine must reach its model). Started by root, the harness runs as one ordinary user, with what it
+needs to start and to end an engine as another: CAP_SETUID, CAP_SETGID and CAP_KILL. What an engine starts has none.
 """
 
 import os
@@ -17,11 +18,13 @@ PROBE_TIMEOUT_S: Final = 10
 
 STATE: Final = Path("/state")
 RUN: Final = Path("/run/hive")
+HARNESS: Final = Path("/var/lib/hive")
 REDIS_SOCKET: Final = Path("/run/redis/redis.sock")
 
 ACCOUNT_FILES: Final = ("passwd", "group")
 _SHELL: Final = "/bin/bash"
 _ETC: Final = ("ssl", "ca-certificates", "pki", "resolv.conf", "hosts", "nsswitch.conf", "localtime", "ld.so.cache")
+_HARNESS_CAPABILITIES: Final = ("setuid", "setgid", "kill")
 _TOP: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
 
@@ -37,13 +40,15 @@ def command(spec: ContainerSpec, program: Sequence[str], *, accounts_dir: Path) 
         "--perms", "0755", "--dir", str(RUN.parent), "--bind", str(spec.run_dir), str(RUN),
     ]
     # fmt: on
+    if spec.harness_dir:
+        words += [*_ways_to(HARNESS), "--bind", str(spec.harness_dir), str(HARNESS)]
     for path in spec.readable:
         words += [*_ways_to(path), "--ro-bind", str(path), str(path)]
     for name in ACCOUNT_FILES:
         words += ["--ro-bind", str(accounts_dir / name), f"/etc/{name}"]
     if spec.redis_socket:
         words += [*_ways_to(REDIS_SOCKET), "--ro-bind", str(spec.redis_socket.parent), str(REDIS_SOCKET.parent)]
-    return [*words, "--chdir", str(STATE), "--", *_as_user(spec.uid), *program]
+    return [*words, "--chdir", str(STATE), "--", *_as_user(spec.uid, spec.harness_uid), *program]
 
 
 def write_accounts(spec: ContainerSpec, accounts_dir: Path) -> None:
@@ -51,6 +56,9 @@ def write_accounts(spec: ContainerSpec, accounts_dir: Path) -> None:
     uid = os.geteuid() if spec.uid is None else spec.uid
     people = {0: f"root:x:0:0:root:/:{_SHELL}", uid: f"{spec.name}:x:{uid}:{uid}::{STATE}/home:{_SHELL}"}
     groups = {0: "root:x:0:", uid: f"{spec.name}:x:{uid}:"}
+    if harness := spec.harness_uid:
+        people[harness] = f"hive-harness:x:{harness}:{harness}::{HARNESS}:/usr/sbin/nologin"
+        groups[harness] = f"hive-harness:x:{harness}:"
     accounts_dir.mkdir(exist_ok=True, mode=0o755)
     for name, lines in zip(ACCOUNT_FILES, (people, groups), strict=True):
         (accounts_dir / name).write_text("".join(f"{line}\n" for line in lines.values()))
@@ -73,14 +81,18 @@ def _probe_uid() -> int | None:
     return 65_534 if os.geteuid() == 0 else None
 
 
-def _as_user(uid: int | None) -> list[str]:
+def _as_user(uid: int | None, harness_uid: int | None = None) -> list[str]:
+    """The harness is of the engine's group, so that it can enter the agent's /state."""
     if uid is None:
         return []
-    user = str(uid)
+    user, kept = str(harness_uid or uid), ""
+    groups = ["--clear-groups"]
+    if harness_uid:
+        kept, groups = "".join(f",+{name}" for name in _HARNESS_CAPABILITIES), ["--groups", str(uid)]
     # fmt: off
     return [
-        "setpriv", "--reuid", user, "--regid", user, "--clear-groups", "--no-new-privs",
-        "--inh-caps=-all", "--bounding-set=-all", "--",
+        "setpriv", "--reuid", user, "--regid", user, *groups, "--no-new-privs",
+        f"--inh-caps=-all{kept}", f"--ambient-caps=-all{kept}", f"--bounding-set=-all{kept}", "--",
     ]
     # fmt: on
 

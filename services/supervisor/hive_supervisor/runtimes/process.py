@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -33,7 +34,7 @@ class ProcessRuntime:
         if reason and isolation is Isolation.BUBBLEWRAP:
             raise CannotStart(f"isolation is set to bubblewrap, but {reason}")
         self._sandboxed = not reason
-        self.isolation = "bubblewrap" if self._sandboxed else "none"
+        self.isolation = _words(sandboxed=self._sandboxed)
         self.warning = (
             ""
             if self._sandboxed
@@ -80,6 +81,8 @@ class ProcessRuntime:
             watcher.cancel()
 
     def _launch(self, spec: ContainerSpec) -> shim.Shim:
+        if not self._sandboxed:
+            spec = replace(spec, harness_uid=None, harness_dir=None)
         _prepare(spec)
         folder = self._agents_dir / spec.name
         environment = dict(spec.environment)
@@ -87,6 +90,7 @@ class ProcessRuntime:
         if self._sandboxed:
             socket = bubblewrap.REDIS_SOCKET if spec.redis_socket else None
             environment |= _places(bubblewrap.STATE, bubblewrap.RUN, socket)
+            environment |= _apart(spec)
             accounts_dir = folder / "etc"
             bubblewrap.write_accounts(spec, accounts_dir)
             program = bubblewrap.command(spec, program, accounts_dir=accounts_dir)
@@ -108,6 +112,12 @@ class ProcessRuntime:
         self._exits.put_nowait(ContainerExit(name, status, time.monotonic() - began))
 
 
+def _words(*, sandboxed: bool) -> str:
+    if not sandboxed or os.geteuid() == 0:
+        return "bubblewrap" if sandboxed else "none"
+    return "bubblewrap; harness and engine are one user, which only root can part"
+
+
 def _places(state_dir: Path, run_dir: Path, redis_socket: Path | None) -> dict[str, str]:
     """Where the harness finds things, as it sees them."""
     found = {"HIVE_STATE_DIR": str(state_dir), "HIVE_RUN_DIR": str(run_dir)}
@@ -115,24 +125,47 @@ def _places(state_dir: Path, run_dir: Path, redis_socket: Path | None) -> dict[s
     return found | ({"HIVE_REDIS_URL": f"unix://{redis_socket}"} if redis_socket else {})
 
 
+def _apart(spec: ContainerSpec) -> dict[str, str]:
+    """Where the harness keeps its own, and as whom it starts the engine."""
+    found = {"HIVE_HARNESS_DIR": str(bubblewrap.HARNESS)} if spec.harness_dir else {}
+    return found | ({"HIVE_ENGINE_UID": str(spec.uid)} if spec.harness_uid else {})
+
+
 def _prepare(spec: ContainerSpec) -> None:
-    """The state directory, kept; and a fresh run directory with the secrets. Nothing in it is opened again."""
+    """The kept directories; and a fresh run directory with the secrets. Nothing in them is opened again."""
     if not spec.state_dir.exists():
-        spec.state_dir.mkdir(parents=True, mode=0o700)
-        _give(spec.state_dir, spec.uid)
+        _make_state(spec)
+    harness = spec.harness_uid or spec.uid
+    if spec.harness_uid:
+        spec.state_dir.chmod(0o2770)  # the harness is of the engine's group, and so is what it writes there
+    if spec.harness_dir:
+        spec.harness_dir.mkdir(mode=0o700, exist_ok=True)
+        _give(spec.harness_dir, harness)
     shutil.rmtree(spec.run_dir, ignore_errors=True)
     spec.run_dir.mkdir(mode=0o700)
     for name, content in spec.secrets.items():
         path = spec.run_dir / name
         path.touch(mode=0o600)
         path.write_text(content)
-        _give(path, spec.uid)
-    _give(spec.run_dir, spec.uid)
+        _give(path, harness)
+    _give(spec.run_dir, harness, group=spec.uid)
+    spec.run_dir.chmod(0o710)
 
 
-def _give(path: Path, uid: int | None) -> None:
+def _make_state(spec: ContainerSpec) -> None:
+    """Whole or absent, whenever this process is killed."""
+    fresh = spec.state_dir.with_suffix(".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    (fresh / "home").mkdir(parents=True, mode=0o700)
+    fresh.chmod(0o700)
+    _give(fresh / "home", spec.uid)
+    _give(fresh, spec.uid)
+    fresh.rename(spec.state_dir)
+
+
+def _give(path: Path, uid: int | None, *, group: int | None = None) -> None:
     if uid is not None:
-        os.chown(path, uid, uid)
+        os.chown(path, uid, uid if group is None else group)
 
 
 async def _ended(pid: int) -> None:

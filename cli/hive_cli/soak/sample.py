@@ -1,0 +1,96 @@
+"""What a hive holds at a moment, from memory to stream entries and file sizes; and what of it grew too much."""
+
+from collections.abc import Iterator
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+from typing import Final
+
+from hive_cli.chaos.stage import ENGINE, HARNESS, SERVICES, Stage
+from hive_contracts import streams
+from hive_contracts.names import OPERATOR
+from hive_runtime.redis_bus import call, connect
+
+LIMITS: Final = {
+    "memory": 16.0,
+    "handles": 8.0,
+    "processes": 2.0,
+    "entries": 0.3,
+    "stores": 8.0,
+}
+"""How much more there may be at the end: MB and file handles of one service, or of a harness or an engine on average;
+processes in all; stream entries, as a share of those before and `FEW` more; MB of all stores."""
+
+FEW: Final = 100
+MB: Final = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Of one process: MB that are resident, and file handles."""
+
+    memory: float
+    handles: float
+
+
+@dataclass(slots=True)
+class Sample:
+    """`uses`: service, `harness` or `engine` → the average of its processes."""
+
+    uses: dict[str, Use] = field(default_factory=dict)
+    processes: int = 0
+    entries: int = 0
+    stores: float = 0.0
+
+
+async def take(hive: Stage, agents: list[str]) -> Sample:
+    pids = {name: [hive.pid_of(name)] for name in SERVICES}
+    pids["harness"] = [hive.pid_in(name, HARNESS) for name in agents]
+    pids["engine"] = [hive.pid_in(name, ENGINE) for name in agents]
+    uses = {role: use for role, found in pids.items() if (use := _average([pid for pid in found if pid]))}
+    stores = sum(path.stat().st_size for path in _stores(hive.data.root)) / MB
+    return Sample(uses, len(hive.processes()), await _entries(hive), stores)
+
+
+def growth(before: Sample, after: Sample) -> list[str]:
+    """A sentence for each thing that grew beyond its limit."""
+    found = compared(before, after)
+    return [f"{what} grew from {old:.1f} to {new:.1f}" for what, old, new, limit in found if new - old > limit]
+
+
+def compared(before: Sample, after: Sample) -> Iterator[tuple[str, float, float, float]]:
+    """What it is, how much before and after, and by how much it may grow."""
+    for role in sorted(before.uses.keys() & after.uses.keys()):
+        old, new = before.uses[role], after.uses[role]
+        yield f"memory of {role}, MB", old.memory, new.memory, LIMITS["memory"]
+        yield f"file handles of {role}", old.handles, new.handles, LIMITS["handles"]
+    yield "processes", before.processes, after.processes, LIMITS["processes"]
+    yield "stream entries", before.entries, after.entries, LIMITS["entries"] * before.entries + FEW
+    yield "stores, MB", before.stores, after.stores, LIMITS["stores"]
+
+
+def _average(pids: list[int]) -> Use | None:
+    found = [use for pid in pids if (use := _use(pid))]
+    return Use(mean(use.memory for use in found), mean(use.handles for use in found)) if found else None
+
+
+def _use(pid: int) -> Use | None:
+    """None for a process that has just ended."""
+    with suppress(OSError, StopIteration):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        kilobytes = next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+        return Use(kilobytes * 1024 / MB, float(len(list(Path(f"/proc/{pid}/fd").iterdir()))))
+    return None
+
+
+def _stores(root: Path) -> Iterator[Path]:
+    for pattern in ("*.sqlite*", "agents/*/*.sqlite*"):
+        yield from root.glob(pattern)
+
+
+async def _entries(hive: Stage) -> int:
+    async with aclosing(connect(hive.redis())) as redis:
+        found = [str(key) async for key in redis.scan_iter("hive:*", _type="stream")]
+        keys = [key for key in found if key != streams.inbox(OPERATOR)]  # nobody reads it here
+        return sum([int(await call(redis.xlen(key))) for key in keys])

@@ -1,0 +1,142 @@
+"""Facts that others must know, as messages from `system`: one table says which, to whom, and in which words.
+
+The group `notify` reads `hive:events`. A message's id follows from the fact's id: one that comes again, after a crash
+between delivery and acknowledgement or because it was told twice, makes no second message.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeVar
+
+import structlog
+
+from hive_broker.directory import Directory
+from hive_broker.mail import SOURCE, Mail, excerpt
+from hive_contracts import streams
+from hive_contracts.agents import (
+    AgentFlooding,
+    AgentNeedsLogin,
+    AgentState,
+    AgentStateChanged,
+    ContainerCrashed,
+    TurnState,
+)
+from hive_contracts.envelope import Envelope, MalformedEnvelope, Payload
+from hive_contracts.errors import Unavailable
+from hive_contracts.names import MANAGER, OPERATOR
+from hive_runtime.bus import Ack, Append, Batch, Bus, Entry
+
+OLDEST: Final = timedelta(days=1)
+"""A fact older than this is no news: the group is new, or everything was down for long."""
+
+LOG_LINES: Final = 10
+LINE: Final = 200
+
+log = structlog.get_logger()
+
+P = TypeVar("P", bound=Payload)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Whom to tell, and what. Texts of a container are put on one line each, so that none passes for one of ours."""
+
+    people: Sequence[str]
+    body: str
+
+
+def _crashed(fact: ContainerCrashed) -> Notice:
+    how = f"by signal {fact.signal}" if fact.signal else f"with status {fact.exit_status}"
+    if fact.signal is None and fact.exit_status is None:
+        how = "unseen"
+    lines = "\n".join(f"| {excerpt(line, LINE)}" for line in fact.log_tail[-LOG_LINES:])
+    last = f" Its log ends with:\n{lines}" if lines else ""
+    body = f"The container of {fact.agent} ended {how} after {fact.uptime_seconds:.0f} s; it is started again.{last}"
+    return Notice(_others(fact.agent), body)
+
+
+def _flooding(fact: AgentFlooding) -> Notice:
+    body = f"{fact.agent} is cut off from the hive for {fact.pause_seconds:g} s at least, as it floods: {fact.reason}."
+    return Notice((*_others(fact.agent), OPERATOR), body)
+
+
+def _needs_login(fact: AgentNeedsLogin) -> Notice:
+    said = f" It says: {excerpt(fact.detail, LINE)}" if fact.detail else ""
+    body = f"{fact.agent} cannot reach its model: it needs a login. Its messages wait until it has one.{said}"
+    return Notice((*_others(fact.agent), OPERATOR), body)
+
+
+def _others(agent: str) -> tuple[str, ...]:
+    """The manager; of the manager itself the operator."""
+    return (OPERATOR,) if agent == MANAGER else (MANAGER,)
+
+
+def _row(kind: type[P], words: Callable[[P], Notice]) -> tuple[str, Callable[[Envelope], Notice]]:
+    return kind.TYPE, lambda fact: words(fact.payload(kind))
+
+
+NOTICES: Final[Mapping[str, Callable[[Envelope], Notice]]] = dict[str, Any](
+    (
+        _row(ContainerCrashed, _crashed),
+        _row(AgentFlooding, _flooding),
+        _row(AgentNeedsLogin, _needs_login),
+    )
+)
+
+
+def login_needed(agent: str, envelopes: Sequence[Envelope], *, hour: int) -> list[Append]:
+    """What live events say of a lacking login, as one fact for the hour: a hostile harness can say it all day long."""
+    for envelope in envelopes:
+        account = _account(envelope)
+        if account and account.state is TurnState.NEEDS_LOGIN:
+            fact = AgentNeedsLogin(agent=agent, detail=account.detail)
+            identity = f"{agent}:needs_login:{hour}"
+            return [Append(streams.EVENTS, Envelope.of(fact, source=SOURCE, id=identity, subject=agent))]
+    return []
+
+
+def _account(envelope: Envelope) -> AgentState | None:
+    try:
+        return envelope.payload(AgentStateChanged).state if envelope.type == AgentStateChanged.TYPE else None
+    except MalformedEnvelope:
+        return None
+
+
+class Notifier:
+    """`handle` may be repeated. `now` gives the time that the age of facts is counted from."""
+
+    def __init__(
+        self, bus: Bus, mail: Mail, directory: Directory, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._bus = bus
+        self._mail = mail
+        self._directory = directory
+        self._now = now
+
+    async def handle(self, entries: list[Entry]) -> None:
+        """Tell what is to be told, then acknowledge. Raises `Unavailable`; then nothing is acknowledged."""
+        for entry in entries:
+            if entry.fields.get("type") in NOTICES:
+                await self._tell(entry)
+        ids = [entry.id for entry in entries]
+        await self._bus.write(Batch(acks=[Ack(streams.EVENTS, streams.GROUP_NOTIFY, ids)]))
+
+    async def _tell(self, entry: Entry) -> None:
+        try:
+            fact = Envelope.decode(entry.fields)
+            notice = NOTICES[fact.type](fact)
+        except MalformedEnvelope as error:
+            log.warning("fact is malformed", entry=entry.id, reason=str(error)[:200])
+            return
+        if fact.time < self._now() - OLDEST:
+            return
+        await self._know_everyone()
+        await self._mail.tell(notice.people, notice.body, key=f"notice {fact.id}")
+
+    async def _know_everyone(self) -> None:
+        """A broker that just started, or an emptied server, knows nobody whom it could tell."""
+        if self._directory.principals() == {OPERATOR}:
+            await self._directory.refresh()
+        if self._directory.principals() == {OPERATOR}:
+            raise Unavailable("the registry of agents is empty; the supervisor will write it")
