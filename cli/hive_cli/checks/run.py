@@ -13,7 +13,7 @@ from typing import Final
 
 import click
 
-from hive_cli.checks import packages
+from hive_cli.checks import flaky, packages
 from hive_cli.errors import DONE, FAILED
 from hive_cli.output import bold, complain, say
 from hive_contracts.errors import Refused
@@ -92,10 +92,10 @@ def _run_tests(pytest_args: Sequence[str], *, quick: bool, beside: Future[list[O
     outcomes = beside.result()
     for outcome in outcomes:
         outcome.show()
-    ok = all(code == 0 for code, _ in runs)
+    ok = all(run.ok for run in runs)
     say(f"{bold('tests   ')} {'ok' if ok else 'FAILED'} in {time.monotonic() - started:.1f} s")
-    for _, summary in runs:
-        click.echo(summary, nl=False)
+    for run in runs:
+        click.echo("".join((*run.flaky, run.summary)), nl=False)
     return DONE if ok and all(outcome.ok for outcome in outcomes) else FAILED
 
 
@@ -107,12 +107,22 @@ def _phases(*, alone: bool, quick: bool) -> tuple[tuple[str, ...], ...]:
     return (small,) if quick else (small, ("-m", f"not ({QUICK})"))
 
 
-def _run_pytest(arguments: Sequence[str]) -> tuple[int, str]:
-    """Its exit code and its last line, which is not shown yet."""
+@dataclass(frozen=True, slots=True)
+class TestRun:
+    """`summary` is pytest's last line; `flaky` are its lines about tests that ran again."""
+
+    ok: bool
+    flaky: tuple[str, ...]
+    summary: str
+
+
+def _run_pytest(arguments: Sequence[str]) -> TestRun:
+    """Show all that pytest says as it comes, except for the lines in what is returned: those come last."""
     colour = ("--color=yes",) if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else ()
     last = ""
+    again: list[str] = []
     with subprocess.Popen(
-        (sys.executable, "-m", "pytest", *colour, *arguments),
+        (sys.executable, "-m", "pytest", *colour, *flaky.rerun_arguments(), *arguments),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -120,6 +130,9 @@ def _run_pytest(arguments: Sequence[str]) -> tuple[int, str]:
         errors="replace",
     ) as process:
         for line in process.stdout or ():
+            if flaky.MARK in line:
+                again.append(line)
+                continue
             click.echo(last, nl=False)
             last = line
-    return process.returncode, last
+    return TestRun(process.returncode == 0, tuple(again), last)
