@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ from hive_contracts.agents import Engine, Role
 from hive_contracts.errors import HiveError
 from hive_harness.config import config_from_environment
 from hive_harness.engine import Attachment
-from hive_harness.service import engine_kind
+from hive_harness.service import engine_kind, turn_limits
 from hive_runtime import settings
 from hive_runtime.agent_settings import HarnessSettings
 
@@ -67,3 +68,13 @@ def test_the_scripted_engine_gets_no_credentials(tmp_path: Path) -> None:
     command = engine_kind(config).command(Attachment(Path("mcp.json"), Path("settings.json")))
     assert "ANTHROPIC_API_KEY" not in command.env
     assert "--resume" not in command.argv
+
+
+def test_an_agents_own_variables_and_limits_hold_but_never_change_the_hives(tmp_path: Path) -> None:
+    own = {"environment": {"TZ": "UTC", "PATH": "/tmp", "HOME": "/"}, "limits": {"turn_seconds": 5, "turn_tokens": 7}}
+    environ = environment(tmp_path, HIVE_AGENT_CONFIG=json.dumps(own), PATH="/usr/bin")
+    config = config_from_environment(environ, HarnessSettings(turn_tool_calls=3, turn_tokens=1))
+    command = engine_kind(config).command(Attachment(Path("mcp.json"), Path("settings.json"), "session-1"))
+    assert (command.env["TZ"], command.env["PATH"], command.env["HOME"]) == ("UTC", "/usr/bin", str(tmp_path / "home"))
+    limits = turn_limits(config.settings)
+    assert (limits.turn_s, limits.tool_calls, limits.tokens) == (5, 3, 7)

@@ -107,7 +107,7 @@ def test_the_model_told_again_switches_nothing(tmp_path: Path) -> None:
         ('{"mcp_servers": {"a": {}}}', "either a command or a url"),
         ('{"mcp_servers": {"a": {"command": "x", "url": "http://x/"}}}', "either a command or a url"),
         ('{"mcp_servers": {"a": {"url": "file:///x"}}}', "pattern"),
-        ('{"mcp_servers": {"a": {"command": "x", "env": ["ANTHROPIC_API_KEY"]}}}', "not passed on"),
+        ('{"mcp_servers": {"a": {"command": "x", "env": ["ANTHROPIC_API_KEY"]}}}', "one of the hive's own"),
         ('{"model": "--help"}', "not a model's name"),
         ('{"policy": {"tools": ["mcp__x"]}}', "not the name of a built-in tool"),
         ('{"policy": {"bash_patterns": ["* x"]}}', "name the command"),

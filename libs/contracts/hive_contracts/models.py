@@ -22,6 +22,8 @@ OWN_SERVER: Final = "hyperhive"
 _MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{0,99}\Z")
 _SERVER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}\Z")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
+_OWN_VARIABLES: Final = ("HIVE_", "ANTHROPIC_", "CLAUDE_", "LD_", "NODE_OPTIONS", "BUN_")
+"""The hive's, the model's, and those by which a program is made to run another's code."""
 
 
 def check_model(name: str) -> str:
@@ -48,8 +50,8 @@ def _check_server(name: str) -> str:
 
 
 def _check_variable(name: str) -> str:
-    if not _VARIABLE.match(name) or name.upper().startswith(("HIVE_", "ANTHROPIC_", "CLAUDE_")):
-        raise ValueError(f"the variable {name[:60]!r} is not passed on to MCP servers")
+    if not _VARIABLE.match(name) or name.upper().startswith(_OWN_VARIABLES):
+        raise ValueError(f"the variable {name[:60]!r} is one of the hive's own, or no variable's name")
     return name
 
 
@@ -98,11 +100,32 @@ class McpServer(BaseModel):
 McpServers = Annotated[dict[ServerName, McpServer], Field(max_length=20)]
 
 
+class Network(StrEnum):
+    """What of the network a container has: nothing but the hive's own socket, or all that the host has."""
+
+    NONE = "none"
+    HOST = "host"
+
+
+class AgentLimits(BaseModel):
+    """What an agent may use at most; None for what the hive gives every agent."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    memory_mib: int | None = Field(default=None, ge=128, le=1_048_576, description="memory, in MiB")
+    cpus: float | None = Field(default=None, ge=0.05, le=1024, description="processor cores")
+    pids: int | None = Field(default=None, ge=32, le=1_000_000, description="processes and threads")
+    open_files: int | None = Field(default=None, ge=64, le=1_048_576, description="open files of each process")
+    turn_seconds: float | None = Field(default=None, gt=0, le=86_400, description="how long a turn may take")
+    turn_tool_calls: int | None = Field(default=None, gt=0, le=100_000, description="tool calls of a turn")
+    turn_tokens: int | None = Field(default=None, ge=0, description="tokens of a turn; 0: no limit")
+
+
 class AgentConfig(BaseModel):
     """What an agent's configuration says. It holds from the container's next start on.
 
     `effort`: None for the model's own. `recipients`: whom it may write to beside the operator and the manager; None for
-    everybody. They hold at once.
+    everybody. They hold at once. `secrets` are names; the values stay on the host. `network`: None for the hive's own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -112,6 +135,11 @@ class AgentConfig(BaseModel):
     policy: ToolPolicy = Field(default_factory=ToolPolicy)
     recipients: tuple[AgentName, ...] | None = None
     mcp_servers: McpServers = Field(default_factory=dict)
+    network: Network | None = None
+    limits: AgentLimits = Field(default_factory=AgentLimits)
+    packages: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    environment: dict[VariableName, str] = Field(default_factory=dict)
 
 
 class AgentModel(BaseModel):

@@ -4,7 +4,6 @@ The environment wins over the file, the file over the defaults. Every mistake is
 the line. (pydantic-settings does neither, and costs each process 0.2 s and 15 MB.)
 """
 
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from hive_contracts.toml_place import line_of
 from hive_runtime.errors import SettingsError
 
 FILE_NAME: Final = "hive.toml"
@@ -32,7 +32,7 @@ def load(model: type[S], section: str, *, data_dir: Path | None, environ: Mappin
     text, tables = read_file(path) if data_dir else ("", {})
     found = tables.get(section, {})
     if not isinstance(found, dict):
-        raise SettingsError(f"{path}:{_line_of(text, None, section)}: [{section}] must be a table")
+        raise SettingsError(f"{path}:{line_of(text, (section,))}: [{section}] must be a table")
     prefix = f"HIVE_{section}_".upper()
     overrides = {
         name: environ[prefix + name.upper()] for name in model.model_fields if environ.get(prefix + name.upper())
@@ -62,7 +62,7 @@ def check_sections(path: Path, known: Mapping[str, type[Settings]], environ: Map
     text, tables = read_file(path)
     for section in tables:
         if section not in known:
-            place = f"{path}:{_line_of(text, None, section)}"
+            place = f"{path}:{line_of(text, (section,))}"
             raise SettingsError(f"{place}: unknown section [{section}]; known are {', '.join(sorted(known))}")
     for section, model in known.items():
         load(model, section, data_dir=path.parent, environ=environ)
@@ -74,17 +74,4 @@ def _explain(error: ValidationError, path: Path, text: str, section: str, overri
     if key in overrides:
         return f"HIVE_{section}_{key} ".upper() + f"is not valid: {first['msg']} (it is {overrides[key]!r})"
     reason = "no such setting" if first["type"] == "extra_forbidden" else first["msg"]
-    return f"{path}:{_line_of(text, section, key)}: {section}.{key}: {reason}"
-
-
-def _line_of(text: str, section: str | None, key: str) -> int:
-    """The line that sets `key` in `[section]`, or that opens `[key]`; 1 when it is not plainly there."""
-    wanted = rf"\s*\[?\s*{re.escape(key)}\b" if section is None else rf"\s*{re.escape(key)}\s*="
-    inside = section is None
-    for number, line in enumerate(text.splitlines(), start=1):
-        header = re.match(r"\s*\[\s*([\w.-]+)\s*\]", line)
-        if header and section is not None:
-            inside = header[1] == section
-        if inside and re.match(wanted, line):
-            return number
-    return 1
+    return f"{path}:{line_of(text, (section, key))}: {section}.{key}: {reason}"

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from hive_contracts.agents import Engine, Role
 from hive_contracts.errors import InvalidName
-from hive_contracts.models import DEFAULT_MODEL, AgentConfig, Effort, McpServer, check_model
+from hive_contracts.models import DEFAULT_MODEL, AgentConfig, AgentLimits, Effort, McpServer, check_model
 from hive_contracts.names import check_agent_name
 from hive_contracts.permissions import ToolPolicy
 from hive_harness.files import read_json
@@ -37,8 +37,8 @@ class HarnessConfig:
 
     `harness_dir` is what it keeps for itself, and `engine_uid` the engine's user; None where the two are one user.
     `credentials` go to the engine and nowhere else; they and `secrets` are taken out of all that is told.
-    `mcp_variables` are what `mcp_servers` are given. `run_dir` is for files of this start only; it is made, and removed
-    at the end.
+    `mcp_variables` are what `mcp_servers` are given, and `environment` what the engine is given besides its own.
+    `run_dir` is for files of this start only; it is made, and removed at the end.
     """
 
     agent: str
@@ -57,6 +57,7 @@ class HarnessConfig:
     policy: ToolPolicy = field(default_factory=ToolPolicy)
     mcp_servers: Mapping[str, McpServer] = field(default_factory=dict)
     mcp_variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    environment: Mapping[str, str] = field(default_factory=dict)
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
     settings: HarnessSettings = field(default_factory=HarnessSettings)
@@ -65,6 +66,17 @@ class HarnessConfig:
     def own_dir(self) -> Path:
         """What the harness remembers over restarts, out of the engine's reach where the two are parted."""
         return self.harness_dir or self.state_dir
+
+    @property
+    def engine_environment(self) -> dict[str, str]:
+        """What every engine is started with; the agent's own variables never change the hive's."""
+        return {
+            **self.environment,
+            "PATH": self.path,
+            "HOME": str(self.state_dir / "home"),
+            "TMPDIR": str(self.temp_dir),
+            "LANG": "C.UTF-8",
+        }
 
 
 def config_from_environment(environ: Mapping[str, str], settings: HarnessSettings) -> HarnessConfig:
@@ -97,8 +109,19 @@ def config_from_environment(environ: Mapping[str, str], settings: HarnessSetting
             name: environ[name] for server in own.mcp_servers.values() for name in server.env if name in environ
         },
         credentials={name: environ[name] for name in CREDENTIALS if environ.get(name)},
-        settings=settings,
+        environment=own.environment,
+        settings=_limited(settings, own.limits),
     )
+
+
+def _limited(settings: HarnessSettings, limits: AgentLimits) -> HarnessSettings:
+    """The hive's settings, with what the agent's own limits say of a turn."""
+    own = {
+        "turn_limit_s": limits.turn_seconds,
+        "turn_tool_calls": limits.turn_tool_calls,
+        "turn_tokens": limits.turn_tokens,
+    }
+    return settings.model_copy(update={name: value for name, value in own.items() if value is not None})
 
 
 def take_model_key(environ: Mapping[str, str]) -> dict[str, str]:

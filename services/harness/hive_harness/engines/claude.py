@@ -84,18 +84,17 @@ class ClaudeEngine:
         return arguments + (["--resume", attachment.session_id] if attachment.session_id else [])
 
     def _environment(self) -> dict[str, str]:
-        state = self._config.state_dir
-        return {
-            "PATH": self._config.path,
-            "HOME": str(state / "home"),
-            "CLAUDE_CONFIG_DIR": str(state / ".claude"),
-            "TMPDIR": str(self._config.temp_dir),
-            "LANG": "C.UTF-8",
-            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-            "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",  # what outlives a turn would be under no message's lease
-            "DISABLE_AUTOUPDATER": "1",
-            "CLAUDE_CODE_MCP_TOOL_IDLE_TIMEOUT": "0",  # else 300 s
-            "MCP_TOOL_TIMEOUT": str(
-                round((max(MAX_WAIT_S, self._config.settings.permission_wait_s) + TOOL_MARGIN_S) * 1000)
-            ),
-        } | {name: value for name, value in self._config.credentials.items() if name not in DESCRIPTORS}
+        return (
+            self._config.engine_environment
+            | {
+                "CLAUDE_CONFIG_DIR": str(self._config.state_dir / ".claude"),
+                "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+                "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",  # what outlives a turn would be under no message's lease
+                "DISABLE_AUTOUPDATER": "1",
+                "CLAUDE_CODE_MCP_TOOL_IDLE_TIMEOUT": "0",  # else 300 s
+                "MCP_TOOL_TIMEOUT": str(
+                    round((max(MAX_WAIT_S, self._config.settings.permission_wait_s) + TOOL_MARGIN_S) * 1000)
+                ),
+            }
+            | {name: value for name, value in self._config.credentials.items() if name not in DESCRIPTORS}
+        )

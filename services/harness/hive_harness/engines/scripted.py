@@ -38,11 +38,4 @@ class ScriptedEngine:
         return [self._config.python, "-S", "-P", "-m", "hive_harness.scripted"]
 
     def _environment(self) -> dict[str, str]:
-        return {
-            "PATH": self._config.path,
-            "HOME": str(self._config.state_dir / "home"),
-            "TMPDIR": str(self._config.temp_dir),
-            "LANG": "C.UTF-8",
-            "PYTHONPATH": str(_PACKAGES),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
+        return self._config.engine_environment | {"PYTHONPATH": str(_PACKAGES), "PYTHONDONTWRITEBYTECODE": "1"}
