@@ -9,6 +9,7 @@ import pytest
 from tests.broker.post import inbox, register, told_as
 from tests.support.failing_bus import FailingBus
 
+from hive_broker.crashes import Crashes
 from hive_broker.directory import Directory
 from hive_broker.known import Known
 from hive_broker.mail import Mail
@@ -44,7 +45,9 @@ async def notifier(bus: Bus, path: Path) -> AsyncIterator[Notifier]:
     messages = MessageWriter(path / "broker.sqlite")
     directory = Directory(bus)
     try:
-        yield Notifier(bus, Mail(bus, Known(bus, messages), directory), directory)
+        mail = Mail(bus, Known(bus, messages), directory)
+        crashes = Crashes(bus, mail, window=timedelta(minutes=15), now=lambda: datetime.now(UTC))
+        yield Notifier(bus, mail, directory, crashes)
     finally:
         messages.close()
 
@@ -133,8 +136,9 @@ def test_a_fact_told_twice_makes_one_message(on_bus: OnBus, tmp_path: Path) -> N
         await tell(bus, tmp_path, fact(CRASH), fact(CRASH))
         await tell(bus, tmp_path, fact(CRASH))
         assert len(await bodies(bus, MANAGER)) == 1
-        await tell(bus, tmp_path, fact(CRASH, key="f2"))
-        assert len(await bodies(bus, MANAGER)) == 2
+        flood = AgentFlooding(agent="ada", reason="x", pause_seconds=1)
+        await tell(bus, tmp_path, fact(flood, key="f2"), fact(flood, key="f2"), fact(flood, key="f3"))
+        assert len(await bodies(bus, MANAGER)) == 3
 
     in_hive(on_bus, scenario)
 

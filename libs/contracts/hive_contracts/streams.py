@@ -11,6 +11,7 @@ hive:events              stream  broker, supervisor, dashboard → dashboard; br
 hive:dead                stream  broker → dashboard
 hive:agents              hash    supervisor: name → AgentRecord → broker, dashboard
 hive:brokers             hash    each broker: its place, which runs out → the other brokers
+hive:crashes             hash    broker: name → CrashSeries, while crashes of that agent are counted → broker
 hive:services            hash    each service: name → ServiceBeat → dashboard
 hive:info                hash    supervisor: `info` → HiveInfo → dashboard
 hive:retention           hash    supervisor: `report` → RetentionSwept of the last sweep → dashboard
@@ -28,6 +29,7 @@ COMMANDS_SUPERVISOR: Final = "hive:commands:supervisor"
 AGENTS: Final = "hive:agents"
 SERVICES: Final = "hive:services"
 BROKERS: Final = "hive:brokers"
+CRASHES: Final = "hive:crashes"
 INFO: Final = "hive:info"
 RETENTION: Final = "hive:retention"
 CREDENTIALS: Final = "hive:credentials"

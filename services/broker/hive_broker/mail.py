@@ -55,10 +55,22 @@ class Mail:
             self._known.remember(message, delivered=True)
         return Append(streams.EVENTS, envelope)
 
-    async def tell(self, recipients: Iterable[str], body: str, *, key: str, about: Message | None = None) -> list[str]:
-        """Their ids: a message from `system` to each recipient that there is. `about` carries its conversation on."""
+    async def tell(
+        self,
+        recipients: Iterable[str],
+        body: str,
+        *,
+        key: str,
+        about: Message | None = None,
+        context_only: bool = False,
+    ) -> list[str]:
+        """Their ids: a message from `system` to each recipient that there is.
+
+        `about` carries its conversation on; what is `context_only` wakes nobody.
+        """
         present = self._directory.principals()
-        written = [_from_system(name, body, key, about) for name in dict.fromkeys(recipients) if name in present]
+        named = [name for name in dict.fromkeys(recipients) if name in present]
+        written = [_from_system(name, body, key, about, context_only=context_only) for name in named]
         await self.write([await self.deliver(message) for message in written])
         return [message.id for message in written]
 
@@ -66,7 +78,7 @@ class Mail:
         await self._bus.write(Batch(appends))
 
 
-def _from_system(recipient: str, body: str, key: str, about: Message | None) -> Message:
+def _from_system(recipient: str, body: str, key: str, about: Message | None, *, context_only: bool) -> Message:
     new_id = message_id(SYSTEM, key, recipient)
     log.info("system message", message=new_id, to=recipient, key=key)
     return Message(
@@ -77,6 +89,7 @@ def _from_system(recipient: str, body: str, key: str, about: Message | None) -> 
         sent_at=datetime.now(UTC),
         trace_id=about.trace_id if about else new_id,
         hop=about.hop + 1 if about else 0,
+        context_only=context_only,
     )
 
 

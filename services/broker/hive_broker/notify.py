@@ -1,7 +1,8 @@
 """Facts that others must know, as messages from `system`: one table says which, to whom, and in which words.
 
 The group `notify` reads `hive:events`. A message's id follows from the fact's id: one that comes again, after a crash
-between delivery and acknowledgement or because it was told twice, makes no second message.
+between delivery and acknowledgement or because it was told twice, makes no second message. Crashes are counted as well
+(crashes.py).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,12 +12,14 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
+from hive_broker.crashes import Crashes
 from hive_broker.directory import Directory
 from hive_broker.mail import SOURCE, Mail, excerpt
 from hive_contracts import streams
 from hive_contracts.agents import (
     AgentFlooding,
     AgentNeedsLogin,
+    AgentPurged,
     AgentState,
     AgentStateChanged,
     ContainerCrashed,
@@ -30,7 +33,6 @@ from hive_runtime.bus import Ack, Append, Batch, Bus, Entry
 OLDEST: Final = timedelta(days=1)
 """A fact older than this is no news: the group is new, or everything was down for long."""
 
-LOG_LINES: Final = 10
 LINE: Final = 200
 
 log = structlog.get_logger()
@@ -44,16 +46,6 @@ class Notice:
 
     people: Sequence[str]
     body: str
-
-
-def _crashed(fact: ContainerCrashed) -> Notice:
-    how = f"by signal {fact.signal}" if fact.signal else f"with status {fact.exit_status}"
-    if fact.signal is None and fact.exit_status is None:
-        how = "unseen"
-    lines = "\n".join(f"| {excerpt(line, LINE)}" for line in fact.log_tail[-LOG_LINES:])
-    last = f" Its log ends with:\n{lines}" if lines else ""
-    body = f"The container of {fact.agent} ended {how} after {fact.uptime_seconds:.0f} s; it is started again.{last}"
-    return Notice(_others(fact.agent), body)
 
 
 def _flooding(fact: AgentFlooding) -> Notice:
@@ -78,11 +70,12 @@ def _row(kind: type[P], words: Callable[[P], Notice]) -> tuple[str, Callable[[En
 
 NOTICES: Final[Mapping[str, Callable[[Envelope], Notice]]] = dict[str, Any](
     (
-        _row(ContainerCrashed, _crashed),
         _row(AgentFlooding, _flooding),
         _row(AgentNeedsLogin, _needs_login),
     )
 )
+
+TOLD: Final = frozenset({*NOTICES, ContainerCrashed.TYPE, AgentPurged.TYPE})
 
 
 def login_needed(agent: str, envelopes: Sequence[Envelope], *, hour: int) -> list[Append]:
@@ -107,31 +100,45 @@ class Notifier:
     """`handle` may be repeated. `now` gives the time that the age of facts is counted from."""
 
     def __init__(
-        self, bus: Bus, mail: Mail, directory: Directory, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        bus: Bus,
+        mail: Mail,
+        directory: Directory,
+        crashes: Crashes,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._bus = bus
         self._mail = mail
         self._directory = directory
+        self._crashes = crashes
         self._now = now
 
     async def handle(self, entries: list[Entry]) -> None:
         """Tell what is to be told, then acknowledge. Raises `Unavailable`; then nothing is acknowledged."""
         for entry in entries:
-            if entry.fields.get("type") in NOTICES:
-                await self._tell(entry)
+            if entry.fields.get("type") in TOLD:
+                await self._take(entry)
         ids = [entry.id for entry in entries]
         await self._bus.write(Batch(acks=[Ack(streams.EVENTS, streams.GROUP_NOTIFY, ids)]))
 
-    async def _tell(self, entry: Entry) -> None:
+    async def _take(self, entry: Entry) -> None:
         try:
-            fact = Envelope.decode(entry.fields)
-            notice = NOTICES[fact.type](fact)
+            await self._tell(entry, Envelope.decode(entry.fields))
         except MalformedEnvelope as error:
             log.warning("fact is malformed", entry=entry.id, reason=str(error)[:200])
+
+    async def _tell(self, entry: Entry, fact: Envelope) -> None:
+        if fact.type == AgentPurged.TYPE:
+            await self._crashes.forget(fact.payload(AgentPurged).agent)
             return
         if fact.time < self._now() - OLDEST:
             return
         await self._know_everyone()
+        if fact.type == ContainerCrashed.TYPE:
+            await self._crashes.handle(entry, fact)
+            return
+        notice = NOTICES[fact.type](fact)
         await self._mail.tell(notice.people, notice.body, key=f"notice {fact.id}")
 
     async def _know_everyone(self) -> None:

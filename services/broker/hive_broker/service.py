@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,7 @@ import structlog
 from hive_broker.admission import Admission
 from hive_broker.commands import Commands
 from hive_broker.config import BrokerSettings
+from hive_broker.crashes import Crashes
 from hive_broker.dead_letters import DeadLetters
 from hive_broker.depths import Depths
 from hive_broker.directory import Directory
@@ -226,10 +228,14 @@ class Broker:
 
     async def _serve_notices(self) -> None:
         await persist(lambda: self._bus.ensure_group(streams.EVENTS, streams.GROUP_NOTIFY))
-        notifier = Notifier(self._bus, self._mail, self._directory)
+        window = timedelta(seconds=self._config.crash_note_s)
+        crashes = Crashes(self._bus, self._mail, window=window, now=lambda: datetime.now(UTC))
+        notifier = Notifier(self._bus, self._mail, self._directory, crashes)
         consumer = Consumer(self._bus, streams.EVENTS, streams.GROUP_NOTIFY, CONSUMER, count=self._config.record_batch)
         try:
-            await consume(consumer, notifier.handle, linger_s=NOTICE_LINGER_S)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(crashes.run())
+                group.create_task(consume(consumer, notifier.handle, linger_s=NOTICE_LINGER_S))
         finally:
             await consumer.aclose()
 
