@@ -3,7 +3,8 @@
 Refused (contracts)
 ├── AgentExists       an agent of that name is there already
 ├── AgentDestroyed    the agent is there no more, or only its state
-└── CannotStart       the container did not come up
+├── CannotStart       the container did not come up
+└── ConfigRefused     a commit or a bundle that may not come into an agent's repository
 NotFound (contracts)
 └── UnknownAgent
 """
@@ -21,6 +22,10 @@ class AgentDestroyed(Refused):
 
 class CannotStart(Refused):
     code = "cannot_start"
+
+
+class ConfigRefused(Refused):
+    code = "config_refused"
 
 
 class UnknownAgent(NotFound):

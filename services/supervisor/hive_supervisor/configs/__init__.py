@@ -1,0 +1,1 @@
+"""Configs as git: bare repositories on the host, and what may come into them."""
