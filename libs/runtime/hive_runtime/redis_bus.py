@@ -1,4 +1,4 @@
-"""`Bus` over a real Redis 7 or Valkey 8. The only module that speaks redis-py to streams.
+"""`Bus` over a real Redis 7 or Valkey 8. The only module that speaks to streams.
 
 redis-py repeats commands by default and so writes twice, and its default time-out breaks long blocking reads: here no
 connection retries, and a blocking one waits longer than it blocks (reference: Redis streams, traps).
@@ -25,6 +25,7 @@ from hive_runtime.errors import BusDenied, BusFull, BusLocked, BusUnavailable, L
 from hive_runtime.redis_link import RedisLink
 from hive_runtime.redis_sentinel import primary
 from hive_runtime.redis_url import RedisAddress, read_password
+from hive_runtime.redis_wire import Command, Wire
 
 COMMAND_TIMEOUT_S: Final = 5.0
 BLOCK_MARGIN_S: Final = 10.0
@@ -179,20 +180,21 @@ class RedisReader:
     """A blocking connection of its own."""
 
     def __init__(self, address: RedisAddress) -> None:
-        self._redis: Any = connect(address, timeout_s=BLOCK_MS / 1000 + BLOCK_MARGIN_S)
+        timeout_s = BLOCK_MS / 1000 + BLOCK_MARGIN_S
+        self._redis: Any = connect(address, timeout_s=timeout_s)
+        self._wire = Wire(self._redis, timeout_s=timeout_s)
 
     async def read_new(self, stream: str, group: str, consumer: str, *, count: int, block_ms: int) -> list[Entry]:
-        block = block_ms or None  # 0 would block for ever
-        reply = await call(self._redis.xreadgroup(group, consumer, {stream: ">"}, count=count, block=block))
-        return _entries(reply, redelivered=False)
+        options = ("GROUP", group, consumer, "COUNT", count, *_block(block_ms))
+        return _entries(await call(self._wire.one("XREADGROUP", *options, "STREAMS", stream, ">")), redelivered=False)
 
     async def read_pending(self, stream: str, group: str, consumer: str, *, after: str, count: int) -> list[Entry]:
-        reply = await call(self._redis.xreadgroup(group, consumer, {stream: after}, count=count))
-        return _entries(reply, redelivered=True)
+        options = ("GROUP", group, consumer, "COUNT", count)
+        return _entries(await call(self._wire.one("XREADGROUP", *options, "STREAMS", stream, after)), redelivered=True)
 
     async def read_after(self, cursors: Mapping[str, str], *, count: int, block_ms: int) -> list[Entry]:
-        reply = await call(self._redis.xread(dict(cursors), count=count, block=block_ms or None))
-        return _entries(reply, redelivered=False)
+        command = ("XREAD", "COUNT", count, *_block(block_ms), "STREAMS", *cursors, *cursors.values())
+        return _entries(await call(self._wire.one(*command)), redelivered=False)
 
     async def aclose(self) -> None:
         await self._redis.aclose()
@@ -204,6 +206,7 @@ class RedisBus:
     def __init__(self, address: RedisAddress, *, load_functions: bool = False) -> None:
         self._address = address
         self._redis: Any = connect(address)
+        self._wire = Wire(self._redis, timeout_s=COMMAND_TIMEOUT_S)
         self._load_functions = load_functions
         self._link = RedisLink(self.ping)
 
@@ -211,16 +214,13 @@ class RedisBus:
         return RedisReader(self._address)
 
     async def append(self, stream: str, envelope: Envelope) -> str:
-        return str(await call(self._redis.xadd(stream, envelope.encode())))
+        return str(await call(self._wire.one("XADD", stream, "*", *_flat(envelope))))
 
     async def write(self, batch: Batch) -> None:
-        appends, acks = self._redis.pipeline(transaction=False), self._redis.pipeline(transaction=False)
-        for append in batch.appends:
-            appends.xadd(append.stream, append.envelope.encode())
-        for ack in batch.acks:
-            _queue_ack(acks, ack)
-        for pipeline in (appends, acks):  # one after the other: a full server refuses the first and takes the second
-            await call(pipeline.execute())
+        appends = [("XADD", append.stream, "*", *_flat(append.envelope)) for append in batch.appends]
+        acks = [command for ack in batch.acks for command in _ack_commands(ack)]
+        for commands in (appends, acks):  # one after the other: a full server refuses the first and takes the second
+            await call(self._wire.many(commands))
 
     async def deliver(self, deliveries: Sequence[Delivery]) -> list[bool]:
         return await self._with_functions(lambda: self._deliver(deliveries))
@@ -241,25 +241,20 @@ class RedisBus:
         return await work()
 
     async def _deliver(self, deliveries: Sequence[Delivery]) -> list[bool]:
-        pipeline = self._redis.pipeline(transaction=False)
+        commands: list[Command] = []
         for delivery in deliveries:
             keys = (streams.inbox(delivery.recipient), streams.dedup(delivery.recipient, delivery.key))
-            envelope = delivery.envelope
-            fields = [part for pair in envelope.encode().items() for part in pair]
-            pipeline.fcall(
-                "hive_deliver", len(keys), *keys, DEDUP_TTL_S, f"{envelope.trace_id} {envelope.hop}", *fields
-            )
-        return [fresh == 1 for _, fresh in await call(pipeline.execute())]
+            origin = f"{delivery.envelope.trace_id} {delivery.envelope.hop}"
+            commands.append(("FCALL", "hive_deliver", len(keys), *keys, DEDUP_TTL_S, origin, *_flat(delivery.envelope)))
+        return [fresh == 1 for _, fresh in await call(self._wire.many(commands))]
 
     async def made(self, keys: Sequence[tuple[str, str]]) -> list[Made | None]:
-        pipeline = self._redis.pipeline(transaction=False)
-        for recipient, key in keys:
-            pipeline.get(streams.dedup(recipient, key))
-        return [None if text is None else Made.parse(text) for text in await call(pipeline.execute())]
+        commands = [("GET", streams.dedup(recipient, key)) for recipient, key in keys]
+        return [None if text is None else Made.parse(text) for text in await call(self._wire.many(commands))]
 
     async def ack_leased(self, agent: str, lease: str, ids: Sequence[str]) -> None:
         keys = (streams.inbox(agent), streams.state(agent))
-        await call(self._redis.fcall("hive_ack", len(keys), *keys, streams.GROUP_HARNESS, lease, *ids))
+        await call(self._wire.one("FCALL", "hive_ack", len(keys), *keys, streams.GROUP_HARNESS, lease, *ids))
 
     async def touch(self, stream: str, group: str, consumer: str, ids: Sequence[str]) -> None:
         if ids:  # with JUSTID it is no further delivery
@@ -319,20 +314,28 @@ class RedisBus:
         await self._redis.aclose()
 
 
-def _queue_ack(pipeline: Any, ack: Ack) -> None:
+def _flat(envelope: Envelope) -> list[str]:
+    return [part for pair in envelope.encode().items() for part in pair]
+
+
+def _block(block_ms: int) -> tuple[str | int, ...]:
+    return ("BLOCK", block_ms) if block_ms else ()  # BLOCK 0 would wait for ever
+
+
+def _ack_commands(ack: Ack) -> list[tuple[str, ...]]:
     if not ack.ids:
-        return
-    pipeline.xack(ack.stream, ack.group, *ack.ids)
-    if ack.delete:
-        pipeline.xdel(ack.stream, *ack.ids)
+        return []
+    deletion = [("XDEL", ack.stream, *ack.ids)] if ack.delete else []
+    return [("XACK", ack.stream, ack.group, *ack.ids), *deletion]
 
 
 def _entries(reply: Any, *, redelivered: bool) -> list[Entry]:
-    """From redis-py's reply: a list of pairs under RESP2, a mapping to lists of lists under RESP3."""
+    """From the server's reply: a list of pairs under RESP2, a mapping under RESP3."""
     if not reply:
         return []
-    if isinstance(reply, Mapping):
-        found = [(stream, pair) for stream, groups in reply.items() for group in groups for pair in group]
-    else:
-        found = [(stream, pair) for stream, pairs in reply for pair in pairs]
-    return [Entry(stream, pair[0], pair[1] or {}, redelivered) for stream, pair in found]
+    pairs = reply.items() if isinstance(reply, Mapping) else reply
+    return [Entry(stream, entry_id, _fields(flat), redelivered) for stream, found in pairs for entry_id, flat in found]
+
+
+def _fields(flat: Sequence[str] | None) -> dict[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {}
