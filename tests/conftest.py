@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
+from tests.support.docker_engine import DockerEngine, docker_engine
 from tests.support.redis_server import RedisServer, redis_server
 
 from hive_runtime.bus import Bus
@@ -18,6 +19,13 @@ def redis() -> Iterator[RedisServer]:
     """A real server, empty."""
     with redis_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def docker() -> Iterator[DockerEngine]:
+    """A real Docker engine, one for all tests; each removes what it made there."""
+    with docker_engine() as engine:
+        yield engine
 
 
 @pytest.fixture(params=["memory", "redis"])

@@ -4,12 +4,17 @@ Refused (contracts)
 ├── AgentExists       an agent of that name is there already
 ├── AgentDestroyed    the agent is there no more, or only its state
 ├── CannotStart       the container did not come up
-└── ConfigRefused     a commit or a bundle that may not come into an agent's repository
+├── ConfigRefused     a commit or a bundle that may not come into an agent's repository
+└── EngineRefused     a container engine said no
+    └── EngineConflict   something of that name, or in that state, is in the way
 NotFound (contracts)
-└── UnknownAgent
+├── UnknownAgent
+└── EngineLacks       a container engine has no such container, image or network
+Unavailable (contracts)
+└── EngineAway        a container engine does not answer
 """
 
-from hive_contracts.errors import NotFound, Refused
+from hive_contracts.errors import NotFound, Refused, Unavailable
 
 
 class AgentExists(Refused):
@@ -30,3 +35,19 @@ class ConfigRefused(Refused):
 
 class UnknownAgent(NotFound):
     code = "unknown_agent"
+
+
+class EngineRefused(Refused):
+    code = "engine_refused"
+
+
+class EngineConflict(EngineRefused):
+    code = "engine_conflict"
+
+
+class EngineLacks(NotFound):
+    code = "engine_lacks"
+
+
+class EngineAway(Unavailable):
+    code = "engine_away"
