@@ -1,6 +1,7 @@
 """Fixtures for everyone."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
@@ -10,6 +11,9 @@ from tests.support.redis_server import RedisServer, redis_server
 from hive_runtime.bus import Bus
 from hive_runtime.memory_bus import MemoryBus
 from hive_runtime.redis_bus import RedisBus
+
+os.environ.setdefault("HIVE_SUPERVISOR_RUNTIME", "process")
+"""Whatever else this machine could run: the tests of the other back-ends name theirs."""
 
 Scenario = Callable[[Bus], Awaitable[None]]
 

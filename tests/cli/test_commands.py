@@ -266,8 +266,8 @@ def test_an_unknown_verb_is_exit_2(capsys: Capture) -> None:
 
 
 def test_an_unknown_runtime_is_exit_2(hive: Hive, capsys: Capture) -> None:
-    assert hive("up", "--runtime", "nspawn") == 2
-    assert "there is no runtime 'nspawn'" in capsys.readouterr().err
+    assert hive("up", "--runtime", "chroot") == 2
+    assert "'chroot' is not one of 'auto', 'nixos', 'nspawn', 'docker', 'process'" in capsys.readouterr().err
 
 
 def test_the_demo_refuses_a_model(hive: Hive, capsys: Capture) -> None:

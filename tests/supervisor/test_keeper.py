@@ -15,9 +15,9 @@ from hive_supervisor.runtimes.memory import MemoryRuntime
 class CrashingRuntime(MemoryRuntime):
     """Each container ends as soon as it was started."""
 
-    async def start(self, spec: ContainerSpec) -> None:
-        await super().start(spec)
-        self.crash(spec.name, status=1)
+    async def start(self, name: str) -> None:
+        await super().start(name)
+        self.crash(name, status=1)
 
 
 class Host:
@@ -40,10 +40,10 @@ class Host:
 def test_a_container_that_always_crashes_is_not_started_in_a_loop() -> None:
     async def scenario() -> None:
         runtime, host = CrashingRuntime(), Host()
-        keeper = Keeper("ada", Desired.RUNNING, runtime=runtime, host=host, log_file=Path("log"))
+        keeper = Keeper("ada", Desired.RUNNING, runtime=runtime, host=host)
 
         async def watch() -> None:
-            async for exit_ in runtime.exits():
+            async for exit_ in runtime.watch():
                 keeper.ended(exit_)
 
         tasks = [
@@ -84,10 +84,10 @@ def test_a_container_that_had_come_up_waits_for_two_seconds_at_most() -> None:
 
     async def scenario() -> None:
         runtime, host = MemoryRuntime(), ReadyHost()
-        keeper = Observed("ada", Desired.RUNNING, runtime=runtime, host=host, log_file=Path("log"))
+        keeper = Observed("ada", Desired.RUNNING, runtime=runtime, host=host)
 
         async def crash_always() -> None:
-            async for exit_ in runtime.exits():
+            async for exit_ in runtime.watch():
                 keeper.ended(exit_)
 
         tasks = [asyncio.ensure_future(keeper.run(grace_s=1, start_timeout_s=5)), asyncio.ensure_future(crash_always())]

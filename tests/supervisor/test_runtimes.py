@@ -1,4 +1,4 @@
-"""The conformance suite of `ContainerRuntime`: every back-end behaves like this, with real processes."""
+"""The `process` runtime beyond what all do: its shim, its processes, its limits. With real processes."""
 
 import asyncio
 import json
@@ -7,74 +7,27 @@ import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.support.processes import descendants
+from tests.support.back_ends import BACK_ENDS, BackEnd
+from tests.support.processes import command_line, descendants
 from tests.support.waiting import until
 
 from hive_runtime.process import start_time
-from hive_supervisor.config import Isolation
-from hive_supervisor.runtimes import bubblewrap, shim
-from hive_supervisor.runtimes.base import ContainerExit, ContainerRuntime, ContainerSpec
-from hive_supervisor.runtimes.memory import MemoryRuntime
-from hive_supervisor.runtimes.process import ProcessRuntime
+from hive_supervisor.errors import CannotStart
+from hive_supervisor.runtimes import shim
+from hive_supervisor.runtimes.base import ContainerExit, ContainerRuntime, ContainerSpec, Limits, Network
+from hive_supervisor.runtimes.launch import Launch
+from hive_supervisor.runtimes.ownership import hand_over
 
 pytestmark = pytest.mark.system
 
-# Writes its pid where it may, then ends in the way that the environment names.
-PROGRAM = """
-import os, signal, sys, time, pathlib
-state = pathlib.Path(os.environ["HIVE_STATE_DIR"])
-signal.signal(signal.SIGTERM, (lambda *_: None) if os.environ.get("STUBBORN") else (lambda *_: sys.exit(0)))
-if os.environ.get("EXIT"):
-    sys.exit(int(os.environ["EXIT"]))
-if os.environ.get("DIE"):
-    os.kill(os.getpid(), signal.SIGKILL)
-os.fork()
-(state / "ready").write_text("yes")
-while True:
-    time.sleep(60)
-"""
-
-MakeRuntime = Callable[[], ContainerRuntime]
-
-
-def made(kind: str, tmp_path: Path) -> MakeRuntime:
-    """What makes a runtime of this kind; each call a new one over the same containers."""
-    if kind == "memory":
-        twin = MemoryRuntime()
-        return lambda: twin
-    if kind == "bubblewrap" and (reason := bubblewrap.why_not()):
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(f"{reason}; install it to run this")
-    isolation = Isolation.NONE if kind == "plain" else Isolation.BUBBLEWRAP
-    return lambda: ProcessRuntime(tmp_path / "agents", isolation, program=[sys.executable, "-c", PROGRAM])
-
-
-@pytest.fixture(params=["memory", "plain", "bubblewrap"])
-def make_runtime(request: pytest.FixtureRequest, tmp_path: Path) -> MakeRuntime:
-    return made(request.param, tmp_path)
-
 
 @pytest.fixture(params=["plain", "bubblewrap"])
-def make_processes(request: pytest.FixtureRequest, tmp_path: Path) -> MakeRuntime:
-    """A runtime whose containers are processes."""
-    return made(request.param, tmp_path)
-
-
-def spec(tmp_path: Path, name: str = "ada", **environment: str) -> ContainerSpec:
-    folder = tmp_path / "agents" / name
-    return ContainerSpec(
-        name=name,
-        state_dir=folder / "state",
-        run_dir=folder / "run",
-        log_file=tmp_path / f"{name}.log",
-        environment={"PATH": os.environ["PATH"], **environment},
-        secrets={"redis-password": "secret"},
-        readable=tuple(Path(p) for p in {sys.prefix, sys.base_prefix} if not p.startswith("/usr")),
-    )
+def back_end(request: pytest.FixtureRequest, tmp_path: Path) -> BackEnd:
+    return BACK_ENDS[request.param](tmp_path)
 
 
 def run(scenario: Callable[[], Awaitable[None]]) -> None:
@@ -86,65 +39,13 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
 
 
 async def next_exit(runtime: ContainerRuntime) -> ContainerExit:
-    return await anext(aiter(runtime.exits()))
+    return await anext(aiter(runtime.watch()))
 
 
 async def is_up(runtime: ContainerRuntime, spec: ContainerSpec) -> None:
-    if isinstance(runtime, ProcessRuntime):
-        await until((spec.state_dir / "ready").exists)
-
-
-def test_what_is_started_runs_and_what_is_stopped_ends(make_runtime: MakeRuntime, tmp_path: Path) -> None:
-    async def scenario() -> None:
-        runtime = make_runtime()
-        container = spec(tmp_path)
-        assert await runtime.running() == set()
-        await runtime.start(container)
-        await runtime.start(container)
-        assert await runtime.running() == {"ada"}
-        await is_up(runtime, container)
-        await runtime.stop("ada", grace_s=10)
-        assert await runtime.running() == set()
-        assert (await next_exit(runtime)).status == 0
-        await runtime.stop("ada", grace_s=10)
-        await runtime.aclose()
-
-    run(scenario)
-
-
-def test_two_containers_do_not_know_each_other(make_runtime: MakeRuntime, tmp_path: Path) -> None:
-    async def scenario() -> None:
-        runtime = make_runtime()
-        ada, lin = spec(tmp_path), spec(tmp_path, "lin")
-        await runtime.start(ada)
-        await runtime.start(lin)
-        await is_up(runtime, ada)
-        await runtime.stop("ada", grace_s=10)
-        assert await runtime.running() == {"lin"}
-        await is_up(runtime, lin)
-        await runtime.stop("lin", grace_s=10)
-        await runtime.aclose()
-
-    run(scenario)
-
-
-@pytest.mark.parametrize(("how", "status", "number"), [({"EXIT": "7"}, 7, None), ({"DIE": "1"}, 137, 9)])
-def test_an_unasked_end_is_told_with_its_status(
-    make_runtime: MakeRuntime, tmp_path: Path, how: dict[str, str], status: int, number: int | None
-) -> None:
-    async def scenario() -> None:
-        runtime = make_runtime()
-        if isinstance(runtime, MemoryRuntime):
-            await runtime.start(spec(tmp_path))
-            runtime.crash("ada", status=status)
-        else:
-            await runtime.start(spec(tmp_path, **how))
-        ended = await next_exit(runtime)
-        assert (ended.name, ended.status, ended.signal) == ("ada", status, number)
-        assert await runtime.running() == set()
-        await runtime.aclose()
-
-    run(scenario)
+    await runtime.create(spec)
+    await runtime.start(spec.name)
+    await until(lambda: "started" in spec.log_file.read_text())
 
 
 def shim_pid(tmp_path: Path) -> int:
@@ -155,30 +56,14 @@ async def gone(pids: set[int]) -> None:
     await until(lambda: not any(start_time(pid) for pid in pids))
 
 
-def test_a_stubborn_container_is_killed_after_its_grace(make_processes: MakeRuntime, tmp_path: Path) -> None:
+def test_a_new_runtime_takes_up_what_an_earlier_one_started(back_end: BackEnd, tmp_path: Path) -> None:
     async def scenario() -> None:
-        runtime = make_processes()
-        container = spec(tmp_path, STUBBORN="1")
-        await runtime.start(container)
-        await is_up(runtime, container)
-        tree = descendants(shim_pid(tmp_path))
-        await runtime.stop("ada", grace_s=0.1)
-        await gone(tree)
-        assert (await next_exit(runtime)).status is None
-        await runtime.aclose()
-
-    run(scenario)
-
-
-def test_a_new_runtime_takes_up_what_an_earlier_one_started(make_processes: MakeRuntime, tmp_path: Path) -> None:
-    async def scenario() -> None:
-        earlier = make_processes()
-        container = spec(tmp_path)
-        await earlier.start(container)
+        earlier = back_end.runtime()
+        container = back_end.spec("ada")
         await is_up(earlier, container)
         await earlier.aclose()
-        later = make_processes()
-        assert await later.running() == {"ada"}
+        later = back_end.runtime()
+        assert set(await later.list()) == {"ada"}
         tree = descendants(shim_pid(tmp_path))
         await later.stop("ada", grace_s=10)
         await gone(tree - {shim_pid(tmp_path)})
@@ -188,11 +73,10 @@ def test_a_new_runtime_takes_up_what_an_earlier_one_started(make_processes: Make
     run(scenario)
 
 
-def test_a_killed_shim_takes_the_container_along(make_processes: MakeRuntime, tmp_path: Path) -> None:
+def test_a_killed_shim_takes_the_container_along(back_end: BackEnd, tmp_path: Path) -> None:
     async def scenario() -> None:
-        runtime = make_processes()
-        container = spec(tmp_path)
-        await runtime.start(container)
+        runtime = back_end.runtime()
+        container = back_end.spec("ada")
         await is_up(runtime, container)
         tree = descendants(shim_pid(tmp_path))
         os.kill(shim_pid(tmp_path), signal.SIGKILL)
@@ -214,6 +98,100 @@ def test_a_supervisor_killed_before_its_record_is_written_leaves_nothing_running
     assert not (tmp_path / "ran").exists()
 
 
+def short_launch(folder: Path) -> Launch:
+    """A container that ends at once."""
+    command = (sys.executable, "-c", "")
+    return Launch(command=command, environment={}, log_file=folder / "log", folder=folder, sandboxed=False, depth=0)
+
+
+def test_a_start_that_fails_leaves_nothing_running_and_no_record(tmp_path: Path) -> None:
+    (tmp_path / "container.json").mkdir()  # its record cannot be written
+    before = descendants(os.getpid())
+    with pytest.raises(OSError, match="container"):
+        shim.start(tmp_path, short_launch(tmp_path))
+    assert descendants(os.getpid()) == before
+    assert shim.since(tmp_path) is None
+
+
+def test_what_cannot_be_made_or_started_is_a_sentence(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        plain = BACK_ENDS["plain"](tmp_path)
+        runtime, ada = plain.runtime(), plain.spec("ada")
+        with pytest.raises(CannotStart, match="no network"):
+            await runtime.create(replace(ada, network=Network.NONE))
+        await runtime.create(replace(ada, log_file=tmp_path / "nowhere" / "log"))
+        with pytest.raises(CannotStart, match="nowhere"):
+            await runtime.start("ada")
+        assert not (await runtime.list())["ada"].running
+        await runtime.remove("ada")
+        assert [path.name for path in ada.state_dir.parent.iterdir()] == ["state"]
+        ada.state_dir.rename(tmp_path / "state")
+        ada.state_dir.parent.rmdir()
+        ada.state_dir.parent.touch()
+        with pytest.raises(CannotStart):
+            await runtime.create(ada)
+        await runtime.aclose()
+
+    run(scenario)
+
+
+def test_without_a_network_there_is_only_the_loopback(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        sandbox = BACK_ENDS["bubblewrap"](tmp_path)
+        runtime, ada = sandbox.runtime(), replace(sandbox.spec("ada"), network=Network.NONE)
+        await is_up(runtime, ada)
+        devices = (await runtime.exec("ada", ["cat", "/proc/net/dev"])).output
+        assert [line.split(":")[0].strip() for line in devices.splitlines()[2:]] == ["lo"]
+        await runtime.remove("ada")
+        await runtime.aclose()
+
+    run(scenario)
+
+
+def sleeper(tmp_path: Path) -> int:
+    """The pid of what the container's program started; 0 before it did."""
+    return next((pid for pid in descendants(shim_pid(tmp_path)) if command_line(pid).startswith("sleep")), 0)
+
+
+def limits_of(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    return {line[:25].strip(): line[25:].split()[0] for line in lines}
+
+
+def test_limits_hold_inside(back_end: BackEnd, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        runtime = back_end.runtime()
+        await is_up(runtime, replace(back_end.spec("ada"), limits=Limits(pids=100, open_files=300)))
+        await until(lambda: sleeper(tmp_path))
+        limits = limits_of(sleeper(tmp_path))
+        assert limits["Max open files"] == "300"
+        if os.geteuid() == 0 and "bubblewrap" in runtime.isolation:
+            assert limits["Max processes"] == "100"
+        await runtime.remove("ada")
+        await runtime.aclose()
+
+    run(scenario)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_state_that_was_another_users_becomes_the_agents_and_no_link_is_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("the machine's")
+    state = tmp_path / "state"
+    (state / "home").mkdir(parents=True)
+    (state / "home" / "note").write_text("mine")
+    (state / "link").symlink_to(outside)
+    (state / "way").symlink_to(tmp_path)
+    (state / "log").write_text("the harness's")
+    for path in (state, state / "home", state / "home" / "note"):
+        os.chown(path, 5000, 5000)
+    os.chown(state / "log", 5001, 5000)
+    for _ in range(2):
+        hand_over(state, uid=7000, others=7001)
+        assert [path.lstat().st_uid for path in (state, state / "home" / "note", state / "log")] == [7000, 7000, 7001]
+        assert outside.stat().st_uid == tmp_path.stat().st_uid == 0
+
+
 def test_a_record_of_another_process_with_the_same_pid_is_not_taken_up(tmp_path: Path) -> None:
     (tmp_path / "container.json").write_text(json.dumps({"pid": os.getpid(), "started": "1", "depth": 0}))
     assert shim.find(tmp_path) is None
@@ -221,7 +199,7 @@ def test_a_record_of_another_process_with_the_same_pid_is_not_taken_up(tmp_path:
 
 def test_a_container_that_ended_and_was_not_waited_for_is_not_taken_up(tmp_path: Path) -> None:
     """A killed supervisor's containers go to a process that may wait for them late, or never."""
-    container = shim.start(tmp_path, [sys.executable, "-c", ""], depth=0, environment={}, log_file=tmp_path / "log")
+    container = shim.start(tmp_path, short_launch(tmp_path))
     try:
         os.waitid(os.P_PID, container.pid, os.WEXITED | os.WNOWAIT)
         assert start_time(container.pid) == container.started

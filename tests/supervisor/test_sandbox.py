@@ -13,10 +13,13 @@ from tests.support.waiting import until
 
 from hive_supervisor.config import Isolation
 from hive_supervisor.runtimes import bubblewrap
-from hive_supervisor.runtimes.base import ContainerSpec
+from hive_supervisor.runtimes.base import HARNESS_ID, ContainerSpec
 from hive_supervisor.runtimes.process import ProcessRuntime
 
 pytestmark = pytest.mark.system
+
+ID_BASE = 0x6000_0000
+SETUID_SETGID_KILL = 1 << 7 | 1 << 6 | 1 << 5
 
 PROBE = """
 import json, os, pathlib, pwd, subprocess
@@ -64,7 +67,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         state_dir=folder / "state",
         run_dir=folder / "run",
         log_file=base / "ada.log",
-        uid=700_123 if os.geteuid() == 0 else None,
+        id_base=ID_BASE if os.geteuid() == 0 else None,
         environment={"PATH": "/usr/bin:/bin:/usr/sbin", "OTHER": str(other)},
         secrets={"redis-password": "secret"},
         readable=tuple(Path(p) for p in dict.fromkeys((sys.prefix, sys.base_prefix)) if not p.startswith("/usr")),
@@ -72,8 +75,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
     async def run() -> None:
         runtime = ProcessRuntime(base / "agents", Isolation.BUBBLEWRAP, program=[sys.executable, "-c", PROBE])
-        await runtime.start(spec)
-        assert (await anext(aiter(runtime.exits()))).status == 0, spec.log_file.read_text()
+        await runtime.create(spec)
+        await runtime.start("ada")
+        assert (await anext(aiter(runtime.watch()))).status == 0, spec.log_file.read_text()
         await runtime.aclose()
         await until((spec.state_dir / "report.json").exists)
 
@@ -83,10 +87,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found
 
 
-def test_it_is_an_ordinary_user_with_a_name_and_without_capabilities(report: dict[str, Any]) -> None:
-    assert report["uid"] == (700_123 if os.geteuid() == 0 else os.getuid())
-    assert report["name"] == "ada"
-    assert int(report["capabilities"], 16) == 0
+def test_it_is_an_ordinary_user_with_a_name_that_can_start_and_end_an_engine_and_no_more(
+    report: dict[str, Any],
+) -> None:
+    apart = os.geteuid() == 0
+    assert report["uid"] == (ID_BASE + HARNESS_ID if apart else os.getuid())
+    assert report["name"] == ("hive-harness" if apart else "ada")
+    assert int(report["capabilities"], 16) == (SETUID_SETGID_KILL if apart else 0)
     assert report["mount"] != 0
 
 

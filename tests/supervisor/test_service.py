@@ -41,6 +41,7 @@ from hive_runtime.redis_url import RedisAddress
 from hive_supervisor.config import SupervisorSettings
 from hive_supervisor.containers import Premises
 from hive_supervisor.retention.config import RetentionSettings
+from hive_supervisor.runtimes.choose import Choice
 from hive_supervisor.runtimes.memory import MemoryRuntime
 from hive_supervisor.service import serve
 from hive_supervisor.store import SupervisorStore
@@ -100,7 +101,7 @@ async def supervisor(
     premises = Premises(SupervisorSettings(), HarnessSettings(), data_dir, address, settings or RetentionSettings())
     cursor = await bus.last_id(streams.EVENTS)
     tasks = [
-        asyncio.ensure_future(serve(premises, bus=bus, admin=admin, store=store, runtime=runtime)),
+        asyncio.ensure_future(serve(premises, bus=bus, admin=admin, store=store, choice=Choice(runtime, "for a test"))),
         asyncio.ensure_future(report_ready(bus, runtime)),
     ]
     try:
@@ -200,7 +201,7 @@ def test_bad_commands_are_answered_and_change_nothing(redis: RedisServer, tmp_pa
 def test_a_crash_is_told_and_the_container_comes_back(redis: RedisServer, tmp_path: Path) -> None:
     async def scenario(hive: Hive) -> None:
         await hive.command(SpawnAgent(name="ada"))
-        (tmp_path / "logs/agents/ada.log").write_text("first\nlast words\n")
+        hive.runtime.say("ada", "last words")
         hive.runtime.crash("ada", status=137)
         crash = (await hive.fact(ContainerCrashed)).payload(ContainerCrashed)
         assert (crash.agent, crash.signal, crash.exit_status) == ("ada", 9, None)
@@ -323,7 +324,7 @@ def test_a_purge_that_was_cut_short_goes_on_at_the_next_start(redis: RedisServer
             async with supervisor(tmp_path, redis.address, runtime) as hive:
                 await hive.fact(AgentPurged)
                 await eventually(lambda: _is_wiped(hive))
-                assert "ada" not in await runtime.running()
+                assert "ada" not in await runtime.list()
             async with supervisor(tmp_path, redis.address, runtime) as hive:
                 await hive.command(StopAgent(name="hm1nd"))
                 assert set(await hive.bus.hash_all(streams.AGENTS)) == {"hm1nd"}

@@ -39,5 +39,7 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
     info = found.get("info")
     if info:
         rows.append(("engine", f"{info['engine']}: {info['engine_reason']}".rstrip(": ")))
-        rows.append(("runtime", f"{info['runtime']}, {info['isolation']}"))
+        rows.append(
+            ("runtime", f"{info['runtime']}, {info['isolation']}: {info.get('runtime_reason', '')}".rstrip(": "))
+        )
     return rows

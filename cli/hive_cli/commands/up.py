@@ -6,7 +6,6 @@ import os
 import click
 
 from hive_cli.command import command, data_dir, json_option
-from hive_cli.errors import UsageProblem
 from hive_cli.output import print_json, say
 
 
@@ -15,21 +14,23 @@ from hive_cli.output import print_json, say
     example="hive up\nhive up --demo\nhive up --port 8080 --data-dir ~/hives/work\nhive up --redis redis://me:pw@db:6379/0",
 )
 @click.option("--port", type=click.IntRange(0, 65535), help="Of the dashboard [default: 7000]; 0 takes a free one.")
-@click.option("--runtime", default="process", show_default=True, metavar="R", help="What agents run in.")
+@click.option(
+    "--runtime",
+    type=click.Choice(["auto", "nixos", "nspawn", "docker", "process"]),
+    help="What agents run in [default: auto, the strongest that runs here].",
+)
 @click.option("--engine", type=click.Choice(["claude", "scripted"]), help="Instead of what is found.")
 @click.option(
     "--redis", metavar="URL", help="A Redis 7 or Valkey 8 of your own: redis://, rediss://, unix://, sentinel://."
 )
 @click.option("--demo", is_flag=True, help="Add two scripted agents and a short story; needs no model.")
-def up(*, port: int | None, runtime: str, engine: str | None, redis: str | None, demo: bool) -> None:
+def up(*, port: int | None, runtime: str | None, engine: str | None, redis: str | None, demo: bool) -> None:
     """Start the hive in the foreground: Redis, the services, the manager agent hm1nd, and the dashboard.
 
     Ctrl-C stops everything; the next `up` carries on where it stopped.
     """
     from hive_cli.stack.launcher import Launcher, UpOptions  # noqa: PLC0415  `down` and `--help` need none of it
 
-    if runtime != "process":
-        raise UsageProblem(f"there is no runtime {runtime!r}; the one there is is called process")
     options = UpOptions(port=port, engine=engine, redis=redis, runtime=runtime, demo=demo)
     asyncio.run(Launcher(options, data_dir(), environ=os.environ, report=say).run())
 

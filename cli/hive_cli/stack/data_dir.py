@@ -8,7 +8,6 @@ from typing import Final
 
 from hive_cli.paths import DataDir
 from hive_contracts.errors import Refused
-from hive_contracts.ids import new_id
 
 MIN_FREE_BYTES: Final = 1_000_000
 DIRECTORY_MODE: Final = 0o700
@@ -61,14 +60,6 @@ def secret(data: DataDir, name: str) -> Path:
     if not path.exists():
         write_private(path, secrets.token_urlsafe(32))
     return path
-
-
-def hive_id(data: DataDir) -> str:
-    """What tells this hive from others, for as long as its data directory lives."""
-    path = data.root / "hive.id"
-    if not path.exists():
-        write_private(path, new_id())
-    return path.read_text().strip()
 
 
 def write_private(path: Path, text: str) -> None:

@@ -22,6 +22,7 @@ from hive_cli.stack.ready import Readiness
 from hive_cli.stack.services import SERVICES, Service, Surroundings, child_spec, service_users
 from hive_contracts.errors import Refused
 from hive_runtime import VERSION, acl
+from hive_runtime.hive_id import hive_id
 from hive_runtime.passwords import PasswordFiles
 from hive_runtime.redis_url import RedisAddress
 
@@ -34,12 +35,12 @@ API_TIMEOUT_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
-    """As given on the command line. `port` 0 takes any free one; `engine` None chooses."""
+    """As given on the command line. `port` 0 takes any free one; None chooses `engine` and `runtime`."""
 
     port: int | None = None
     engine: str | None = None
     redis: str | None = None
-    runtime: str = "process"
+    runtime: str | None = None
     demo: bool = False
 
 
@@ -178,7 +179,7 @@ class Launcher:
         from hive_cli.stack import redis_external  # noqa: PLC0415  redis-py costs 0.2 s; the embedded start has no need
 
         address = redis_external.parse(given)
-        name = await redis_external.take(address, service_users(self._data), data_dir.hive_id(self._data))
+        name = await redis_external.take(address, service_users(self._data), hive_id(self._data.root))
         self._given = address
         self._set_redis(address.url)
         self._report(f"redis      {name} at {address.url}")
@@ -196,10 +197,13 @@ class Launcher:
         data_dir.secret(self._data, "api-token")
         assert self._now.redis is not None  # noqa: S101
         supervisor = {
-            "HIVE_SUPERVISOR_RUNTIME": self._options.runtime,
             "HIVE_SUPERVISOR_ENGINE": choice.engine,
             "HIVE_SUPERVISOR_ENGINE_REASON": choice.reason,
-        } | ({"HIVE_SUPERVISOR_CLAUDE": str(choice.claude)} if choice.claude else {})
+        }
+        if choice.claude:
+            supervisor["HIVE_SUPERVISOR_CLAUDE"] = str(choice.claude)
+        if self._options.runtime:
+            supervisor["HIVE_SUPERVISOR_RUNTIME"] = self._options.runtime
         dashboard = {"HIVE_DASHBOARD_HOST": self._now.host, "HIVE_DASHBOARD_PORT": str(self._now.port)}
         extra = {"supervisor": supervisor, "dashboard": dashboard}
         around = Surroundings(self._data, self._now.redis.url, self._environ, extra)
@@ -212,6 +216,8 @@ class Launcher:
         client = self._client()
         readiness = Readiness(client, since=self._now.since)
         await readiness.services({name: child.pid for name, child in self._now.children.items()})
+        if info := (await asyncio.to_thread(client.get, "/api/v1/status")).get("info"):
+            self._report(f"runtime    {info['runtime']}: {info['runtime_reason']}; isolation: {info['isolation']}")
         problem = await readiness.manager()
         if problem:
             self._report(f"warning    hm1nd is not ready: {problem}; see `hive logs hm1nd` and `hive logs supervisor`")

@@ -47,7 +47,10 @@ class ContainerStatus(StrEnum):
 
 
 class AgentRecord(BaseModel):
-    """An agent as the supervisor knows it: a field of `hive:agents`. Trustworthy: no agent can write it."""
+    """An agent as the supervisor knows it: a field of `hive:agents`. Trustworthy: no agent can write it.
+
+    `id_base`: the first of its 65,536 user ids on the machine.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -62,6 +65,7 @@ class AgentRecord(BaseModel):
     restarts: int = 0
     created_at: datetime
     number: int = 0
+    id_base: int | None = None
     model: AgentModel = Field(default_factory=AgentModel)
     config: AgentConfig = Field(default_factory=AgentConfig)
 
@@ -311,6 +315,7 @@ class HiveInfo(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     runtime: str
+    runtime_reason: str = ""
     isolation: str
     warning: str = ""
     engine: Engine

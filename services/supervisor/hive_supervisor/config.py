@@ -2,12 +2,17 @@
 
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from pydantic import Field
 
 from hive_contracts.agents import Engine
 from hive_contracts.models import DEFAULT_MODEL, ModelName
 from hive_runtime.settings import Settings
+from hive_supervisor.runtimes.base import Network
+
+FIRST_ID: Final = 0x4000_0000
+LAST_FIRST_ID: Final = 0x7000_0000
 
 
 class Isolation(StrEnum):
@@ -18,17 +23,34 @@ class Isolation(StrEnum):
     NONE = "none"
 
 
+class RuntimeChoice(StrEnum):
+    """What containers are made of; `auto` takes the strongest that runs here."""
+
+    AUTO = "auto"
+    NIXOS = "nixos"
+    NSPAWN = "nspawn"
+    DOCKER = "docker"
+    PROCESS = "process"
+
+
 class SupervisorSettings(Settings):
     """`engine` is for agents that do not name their own; `engine_reason` says why it was chosen."""
 
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
-    runtime: str = Field(default="process", pattern="^process$")
+    runtime: RuntimeChoice = RuntimeChoice.AUTO
     isolation: Isolation = Isolation.AUTO
     engine: Engine = Engine.SCRIPTED
     engine_reason: str = ""
     claude: Path | None = Field(default=None, description="the claude binary")
     model: ModelName = DEFAULT_MODEL
-    first_uid: int = Field(default=700_000, ge=1000, description="agents' user ids start here when run as root")
+    first_uid: int = Field(
+        default=FIRST_ID, ge=65_536, le=LAST_FIRST_ID, description="from here on each agent has 65,536 user ids"
+    )
+    network: Network = Field(default=Network.HOST, description="what agents reach beside Redis")
+    limit_memory_mb: int = Field(default=2048, ge=64, description="memory of one container, in MiB")
+    limit_cpus: float = Field(default=2.0, gt=0, description="cores of one container")
+    limit_pids: int = Field(default=512, ge=32, description="processes and threads of one container")
+    limit_open_files: int = Field(default=4096, ge=256, description="open files of one process in a container")
     stop_grace_s: float = Field(default=3.5, gt=0, description="time a harness has to end its turn")
     start_timeout_s: float = Field(default=30, gt=0, description="time a harness has to report ready")
     rotate_turn_wait_s: float = Field(default=300, ge=0, description="time turns have to end before a new password")

@@ -16,7 +16,7 @@ from hive_runtime.agent_settings import MODEL_KEY, HarnessSettings
 from hive_runtime.redis_url import RedisAddress
 from hive_supervisor.config import SupervisorSettings
 from hive_supervisor.retention.config import RetentionSettings
-from hive_supervisor.runtimes.base import ContainerSpec
+from hive_supervisor.runtimes.base import ContainerSpec, Limits
 from hive_supervisor.runtimes.process import REDIS_PASSWORD
 from hive_supervisor.store import Agent
 
@@ -24,9 +24,7 @@ _PASSED_ON: Final = ("ANTHROPIC_BASE_URL", "LANG", "TZ")
 API_KEY, OAUTH_TOKEN, BEARER = "ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_AUTH_TOKEN"
 OAUTH_PREFIX: Final = "sk-ant-oat"
 _PACKAGES: Final = ("hive_contracts", "hive_runtime", "hive_harness")
-HARNESS_UIDS: Final = 100_000
-"""How far an agent's harness's user id is from its engine's."""
-
+MIB: Final = 1024 * 1024
 _PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -51,13 +49,23 @@ def spec_for(agent: Agent, *, premises: Premises, password: str) -> ContainerSpe
         state_dir=folder / "state",
         run_dir=folder / "run",
         log_file=log_file(data_dir, agent.name),
-        uid=config.first_uid + agent.number if os.geteuid() == 0 else None,
-        harness_uid=config.first_uid + HARNESS_UIDS + agent.number if os.geteuid() == 0 else None,
+        id_base=agent.id_base if os.geteuid() == 0 else None,
         harness_dir=folder / "harness",
         environment=_environment(agent, premises, os.environ),
         secrets=_secrets(agent, premises, password),
         readable=_readable(config),
         redis_socket=socket,
+        limits=_limits(config),
+        network=config.network,
+    )
+
+
+def _limits(config: SupervisorSettings) -> Limits:
+    return Limits(
+        memory_bytes=config.limit_memory_mb * MIB,
+        cpus=config.limit_cpus,
+        pids=config.limit_pids,
+        open_files=config.limit_open_files,
     )
 
 

@@ -136,6 +136,7 @@ class Fleet:
     async def _purge(self, name: str) -> None:
         """Wipe all that the agent had, in steps that may each be repeated; the store forgets it last."""
         await self._runtime.stop(name, grace_s=self._premises.config.stop_grace_s)
+        await persist(lambda: self._runtime.remove(name))
         await persist(lambda: self._registry.withdraw(name))
         await self.tell(AgentPurged(agent=name), name)
         await persist(lambda: self._principals.remove_agent(name))
@@ -148,7 +149,7 @@ class Fleet:
         self._gone.pop(name).set()
 
     async def _watch_exits(self) -> None:
-        async for exit_ in self._runtime.exits():
+        async for exit_ in self._runtime.watch():
             if exit_.name in self._keepers and exit_.name not in self._gone:
                 self._keepers[exit_.name].ended(exit_)
 
@@ -158,7 +159,6 @@ class Fleet:
             agent.desired,
             runtime=self._runtime,
             host=self,
-            log_file=log_file(self._premises.data_dir, agent.name),
         )
 
     async def prepare(self, name: str) -> ContainerSpec:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final, Protocol
 
 import structlog
@@ -24,7 +23,6 @@ STEADY_S: Final = 10.0
 """A container that ran so long, in seconds, starts again at once, however often it crashed before."""
 
 LOG_TAIL_LINES: Final = 20
-LOG_TAIL_BYTES: Final = 16_384
 
 log = structlog.get_logger()
 
@@ -52,7 +50,7 @@ class Host(Protocol):
 class Keeper:
     """Keeps one container. Everything it does it does in `run`, one thing at a time."""
 
-    def __init__(self, name: str, desired: Desired, *, runtime: ContainerRuntime, host: Host, log_file: Path) -> None:
+    def __init__(self, name: str, desired: Desired, *, runtime: ContainerRuntime, host: Host) -> None:
         self.name = name
         self.desired = desired
         self.status = ContainerStatus.STOPPED
@@ -61,7 +59,6 @@ class Keeper:
         self.restarts = 0
         self._runtime = runtime
         self._host = host
-        self._log_file = log_file
         self._restart_wanted = False
         self._came_up = False
         self._exit: ContainerExit | None = None
@@ -88,7 +85,8 @@ class Keeper:
 
     async def run(self, *, grace_s: float, start_timeout_s: float) -> None:
         """Keep it until cancelled; cancelling leaves the container as it is."""
-        if self.name in await self._runtime.running():
+        found = (await self._runtime.list()).get(self.name)
+        if found and found.running:
             self._came_up = True
             await self._set(ContainerStatus.RUNNING)
         while True:
@@ -130,7 +128,8 @@ class Keeper:
     async def _start(self, timeout_s: float) -> None:
         self._came_up = False
         await self._set(ContainerStatus.STARTING)
-        await self._runtime.start(await self._host.prepare(self.name))
+        await self._runtime.create(await self._host.prepare(self.name))
+        await self._runtime.start(self.name)
         if await self._until_ready(timeout_s):
             self._came_up = True
             await self._set(ContainerStatus.RUNNING)
@@ -179,7 +178,7 @@ class Keeper:
             exit_status=None if exit_.signal else exit_.status,
             signal=exit_.signal,
             uptime_seconds=exit_.uptime_s,
-            log_tail=tail(self._log_file),
+            log_tail=await self._runtime.logs(self.name, LOG_TAIL_LINES),
         )
         await self._host.tell(fact, self.name)
         pause_s = self._backoff.next_s()
@@ -200,17 +199,6 @@ class Keeper:
             async with asyncio.timeout(seconds):
                 await self._news.wait()
         self._news.clear()
-
-
-def tail(path: Path) -> tuple[str, ...]:
-    """The last lines of a log."""
-    try:
-        with path.open("rb") as log_file:
-            log_file.seek(max(0, path.stat().st_size - LOG_TAIL_BYTES))
-            text = log_file.read().decode(errors="replace")
-    except OSError:
-        return ()
-    return tuple(text.splitlines()[-LOG_TAIL_LINES:])
 
 
 def _ending(exit_: ContainerExit) -> str:

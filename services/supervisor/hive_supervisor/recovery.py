@@ -53,6 +53,7 @@ def _agents(registry: Mapping[str, str]) -> Iterator[Agent]:
             record.config,
             model_override=record.model.name if overridden else None,
             model_set_at=record.model.override_since if overridden else None,
+            id_base=record.id_base or 0,
         )
 
 

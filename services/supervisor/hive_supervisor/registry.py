@@ -9,7 +9,7 @@ from hive_runtime.bus import Bus
 from hive_supervisor.config import SupervisorSettings
 from hive_supervisor.containers import engine_of, model_of
 from hive_supervisor.keeper import Keeper
-from hive_supervisor.runtimes.base import ContainerRuntime
+from hive_supervisor.runtimes.choose import Choice
 from hive_supervisor.store import Agent
 
 OWN_CHOICE: Final = "chosen for this agent"
@@ -21,10 +21,11 @@ KEPT: Final = "destroyed; its state is kept, and comes back with `hive spawn` of
 class Registry:
     """Writes it all; every write may be repeated."""
 
-    def __init__(self, bus: Bus, config: SupervisorSettings, runtime: ContainerRuntime) -> None:
+    def __init__(self, bus: Bus, config: SupervisorSettings, choice: Choice) -> None:
         self._bus = bus
         self._config = config
-        self._runtime = runtime
+        self._runtime = choice.runtime
+        self._runtime_reason = choice.reason
         self._notices: dict[str, str] = {}
 
     def record(self, agent: Agent, keeper: Keeper) -> AgentRecord:
@@ -40,6 +41,7 @@ class Registry:
             restarts=keeper.restarts,
             created_at=agent.created_at,
             number=agent.number,
+            id_base=agent.id_base,
             model=model_of(agent, self._config),
             config=agent.config,
         )
@@ -61,7 +63,8 @@ class Registry:
 
     async def publish_info(self) -> None:
         info = HiveInfo(
-            runtime=self._config.runtime,
+            runtime=self._runtime.name,
+            runtime_reason=self._runtime_reason,
             isolation=self._runtime.isolation,
             warning=" ".join(filter(None, (self._runtime.warning, *self._notices.values()))),
             engine=self._config.engine,

@@ -11,6 +11,7 @@ from hive_runtime.beat import beat
 from hive_runtime.bus import Bus
 from hive_runtime.consumer import Consumer, consume
 from hive_runtime.drain import Gauge
+from hive_runtime.hive_id import hive_id
 from hive_runtime.redis_admin import RedisAdmin
 from hive_runtime.redis_bus import RedisBus
 from hive_runtime.redis_trim import StreamTrimmer
@@ -27,7 +28,7 @@ from hive_supervisor.retention.schedule import Retention
 from hive_supervisor.retention.sweep import Sweep
 from hive_supervisor.rotation import Rotation
 from hive_supervisor.runtimes.base import ContainerRuntime
-from hive_supervisor.runtimes.process import ProcessRuntime
+from hive_supervisor.runtimes.choose import Choice, Place, choose
 from hive_supervisor.server import Server
 from hive_supervisor.store import SupervisorStore
 
@@ -38,10 +39,11 @@ async def run(premises: Premises) -> None:
     """Serve until cancelled, then stop the containers; what is wanted of them stays."""
     config, data_dir, address = premises.config, premises.data_dir, premises.address
     bus, admin = RedisBus(address, load_functions=True), RedisAdmin(address)
-    store = SupervisorStore(data_dir / "supervisor.sqlite")
-    runtime = ProcessRuntime(data_dir / "agents", config.isolation)
+    store = SupervisorStore(data_dir / "supervisor.sqlite", first_id=config.first_uid)
+    choice = await asyncio.to_thread(choose, Place(data_dir, config, hive_id(data_dir)))
+    runtime = choice.runtime
     try:
-        await serve(premises, bus=bus, admin=admin, store=store, runtime=runtime)
+        await serve(premises, bus=bus, admin=admin, store=store, choice=choice)
     finally:
         await _stop_all(runtime, config.stop_grace_s)
         await runtime.aclose()
@@ -51,14 +53,15 @@ async def run(premises: Premises) -> None:
 
 
 async def serve(
-    premises: Premises, *, bus: RedisBus, admin: RedisAdmin, store: SupervisorStore, runtime: ContainerRuntime
+    premises: Premises, *, bus: RedisBus, admin: RedisAdmin, store: SupervisorStore, choice: Choice
 ) -> None:
+    runtime = choice.runtime
     principals = Principals(admin, bus, premises.data_dir / "secrets")
     await recover(store, bus)
-    registry = Registry(bus, premises.config, runtime)
+    registry = Registry(bus, premises.config, choice)
     fleet = Fleet(premises, bus=bus, store=store, runtime=runtime, principals=principals, registry=registry)
     server = Server(bus, admin, principals=principals, fleet=fleet)
-    log.info("supervisor started", isolation=runtime.isolation)
+    log.info("supervisor started", runtime=runtime.name, reason=choice.reason, isolation=runtime.isolation)
     await server.restore()
     async with aclosing(StreamTrimmer(premises.address)) as trimmer, asyncio.TaskGroup() as group:
         sweep = Sweep(premises.retention, premises.data_dir, trimmer, agents=partial(_names, store))
@@ -99,5 +102,5 @@ async def _serve_commands(bus: Bus, commands: Commands) -> None:
 
 async def _stop_all(runtime: ContainerRuntime, grace_s: float) -> None:
     """Every container at once, each with its grace."""
-    names = await runtime.running()
-    await asyncio.gather(*(runtime.stop(name, grace_s=grace_s) for name in names))
+    found = await runtime.list()
+    await asyncio.gather(*(runtime.stop(name, grace_s=grace_s) for name, one in found.items() if one.running))

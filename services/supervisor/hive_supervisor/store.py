@@ -13,15 +13,17 @@ from hive_contracts.agents import Desired, Engine, Role
 from hive_contracts.models import AgentConfig
 from hive_runtime.records.messages import from_milliseconds, milliseconds
 from hive_runtime.store import Store
+from hive_supervisor.config import FIRST_ID
+from hive_supervisor.runtimes.base import IDS
 
 MIGRATIONS: Final = tuple(
-    files("hive_supervisor").joinpath(name).read_text() for name in ("schema.sql", "schema_2.sql")
+    files("hive_supervisor").joinpath(name).read_text() for name in ("schema.sql", "schema_2.sql", "schema_3.sql")
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """An agent as it is kept. `engine` None: the hive's own choice."""
+    """An agent as it is kept. `engine` None: the hive's own choice. `id_base`: the first of its ids on the machine."""
 
     number: int
     name: str
@@ -32,6 +34,7 @@ class Agent:
     config: AgentConfig = field(default_factory=AgentConfig)
     model_override: str | None = None
     model_set_at: datetime | None = None
+    id_base: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +60,9 @@ class SupervisorStore:
     It knows its agents by heart: should the file break, the one that takes its place is filled with them.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, first_id: int = FIRST_ID) -> None:
         self.base = Store(path, MIGRATIONS)
+        self._first_id = first_id
         self._generation = self.base.generation
         self._agents: list[Agent] = []
 
@@ -66,7 +70,7 @@ class SupervisorStore:
     def unit(self) -> Iterator["Unit"]:
         self._refill()
         with self.base.transaction() as db:
-            yield Unit(db)
+            yield Unit(db, self._first_id)
 
     def agents(self) -> list[Agent]:
         self._refill()
@@ -88,15 +92,16 @@ class SupervisorStore:
         if generation != self._generation:
             with self.base.transaction() as db:
                 for agent in self._agents:
-                    Unit(db).bring_back(agent)
+                    Unit(db, self._first_id).bring_back(agent)
             self._generation = generation
 
 
 class Unit:
-    """Changes within one transaction."""
+    """Changes within one transaction. `first_id`: where the ids of new agents are counted from."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, first_id: int) -> None:
         self._db = db
+        self._first_id = first_id
 
     def add(self, agent: NewAgent, now: datetime) -> bool:
         """Also revives a destroyed one, with its number. False when the name is taken."""
@@ -132,11 +137,17 @@ class Unit:
             "config": agent.config.model_dump_json(exclude_defaults=True),
             "model_override": agent.model_override,
             "model_set_at": milliseconds(agent.model_set_at) if agent.model_set_at else None,
+            "id_base": agent.id_base or None,
         }
         names = ", ".join(values)
         slots = ", ".join(f":{name}" for name in values)
         query = f"INSERT INTO agents ({names}) VALUES ({slots}) ON CONFLICT DO NOTHING"  # noqa: S608 - constants only
-        return self._db.execute(query, values).rowcount == 1
+        inserted = self._db.execute(query, values).rowcount == 1
+        self._db.execute(
+            "UPDATE agents SET id_base = :first + number * :size WHERE id_base IS NULL",
+            {"first": self._first_id, "size": IDS},
+        )
+        return inserted
 
     def want(self, name: str, desired: Desired) -> bool:
         """False when there is no such agent."""
@@ -180,4 +191,5 @@ def _agent(row: sqlite3.Row) -> Agent:
         config=AgentConfig.model_validate_json(row["config"]),
         model_override=row["model_override"],
         model_set_at=None if row["model_set_at"] is None else from_milliseconds(row["model_set_at"]),
+        id_base=row["id_base"],
     )

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from hive_supervisor.runtimes.base import ContainerSpec
+from hive_supervisor.runtimes.base import ContainerSpec, Network
 
 PROBE_TIMEOUT_S: Final = 10
 
@@ -25,6 +25,14 @@ ACCOUNT_FILES: Final = ("passwd", "group")
 _SHELL: Final = "/bin/bash"
 _ETC: Final = ("ssl", "ca-certificates", "pki", "resolv.conf", "hosts", "nsswitch.conf", "localtime", "ld.so.cache")
 _HARNESS_CAPABILITIES: Final = ("setuid", "setgid", "kill")
+_NAMESPACES: Final = {
+    "user": "--user",
+    "mnt": "--mount",
+    "pid": "--pid",
+    "ipc": "--ipc",
+    "uts": "--uts",
+    "net": "--net",
+}
 _TOP: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
 
@@ -34,6 +42,7 @@ def command(spec: ContainerSpec, program: Sequence[str], *, accounts_dir: Path) 
     words = [
         "bwrap", "--die-with-parent", "--new-session",
         "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", spec.name,
+        *(["--unshare-net"] if spec.network is Network.NONE else []),
         *_system(),
         "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp",  # noqa: S108 - the sandbox's own
         "--bind", str(spec.state_dir), str(STATE),
@@ -49,6 +58,12 @@ def command(spec: ContainerSpec, program: Sequence[str], *, accounts_dir: Path) 
     if spec.redis_socket:
         words += [*_ways_to(REDIS_SOCKET), "--ro-bind", str(spec.redis_socket.parent), str(REDIS_SOCKET.parent)]
     return [*words, "--chdir", str(STATE), "--", *_as_user(spec.uid, spec.harness_uid), *program]
+
+
+def enter(pid: int, uid: int | None, command: Sequence[str]) -> list[str]:
+    """`command` in the sandbox of the process `pid`, as the user `uid`, without any capability."""
+    others = [option for name, option in _NAMESPACES.items() if _namespace(pid, name) != _namespace("self", name)]
+    return ["nsenter", "--target", str(pid), *others, "--preserve-credentials", "--wd", "--", *_as_user(uid), *command]
 
 
 def write_accounts(spec: ContainerSpec, accounts_dir: Path) -> None:
@@ -75,6 +90,14 @@ def why_not() -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"bubblewrap does not run here: {error}"
     return "" if done.returncode == 0 else f"bubblewrap does not run here: {done.stderr.strip().splitlines()[-1:]}"
+
+
+def _namespace(pid: int | str, name: str) -> str:
+    """What names it; empty when the process is gone."""
+    try:
+        return str(Path(f"/proc/{pid}/ns/{name}").readlink())
+    except OSError:
+        return ""
 
 
 def _probe_uid() -> int | None:

@@ -2,30 +2,64 @@
 
 import asyncio
 import os
+import resource
 import shutil
+import signal as signals
 import sys
-import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from hive_contracts.errors import TimedOut
 from hive_supervisor.config import Isolation
 from hive_supervisor.errors import CannotStart
-from hive_supervisor.runtimes import bubblewrap, shim
-from hive_supervisor.runtimes.base import ContainerExit, ContainerSpec
+from hive_supervisor.runtimes import bubblewrap, launch, process_tree, shim
+from hive_supervisor.runtimes.base import (
+    OUTPUT_LIMIT,
+    Container,
+    ContainerExit,
+    ContainerRuntime,
+    ContainerSpec,
+    Executed,
+    Network,
+    Usage,
+    User,
+)
+from hive_supervisor.runtimes.launch import Launch
+from hive_supervisor.runtimes.log_tail import tail
 
+if TYPE_CHECKING:
+    from hive_supervisor.runtimes.choose import Place
+
+NAME: Final = "process"
 HARNESS: Final = ("-m", "hive_harness")
 REDIS_PASSWORD: Final = "redis-password"  # noqa: S105 - a file's name
+KILL_WAIT_S: Final = 5.0
+"""How long what was killed may take to be gone before its shim is killed too: then nobody sees its status."""
+
 _DEPTH_IN_BUBBLEWRAP: Final = 2
 
 log = structlog.get_logger()
 
 
+def probe(place: "Place") -> str:
+    """Nothing keeps it from running; without bubblewrap it warns, unless the settings insist on that."""
+    reason = bubblewrap.why_not() if place.config.isolation is Isolation.BUBBLEWRAP else ""
+    return f"isolation is set to bubblewrap, but {reason}" if reason else ""
+
+
+def build(place: "Place") -> ContainerRuntime:
+    return ProcessRuntime(place.data_dir / "agents", place.config.isolation)
+
+
 class ProcessRuntime:
     """See `ContainerRuntime`. `agents_dir` holds each agent's folder by name; `program` is what runs in a container."""
+
+    name = NAME
 
     def __init__(
         self, agents_dir: Path, isolation: Isolation, *, program: Sequence[str] = (sys.executable, *HARNESS)
@@ -43,50 +77,109 @@ class ProcessRuntime:
         self._agents_dir = agents_dir
         self._program = list(program)
         self._watched: dict[str, tuple[shim.Shim, asyncio.Task[None]]] = {}
-        self._exits: asyncio.Queue[ContainerExit] = asyncio.Queue()
+        self._ends: asyncio.Queue[ContainerExit] = asyncio.Queue()
 
-    async def start(self, spec: ContainerSpec) -> None:
-        if spec.name in await self.running():
+    async def create(self, spec: ContainerSpec) -> None:
+        self._take_up()
+        if spec.name in self._watched:
             return
+        if spec.network is Network.NONE and not self._sandboxed:
+            raise CannotStart(f"{spec.name} is to have no network, which only bubblewrap can take away here")
         try:
-            self._watch(spec.name, self._launch(spec))
+            self._create(spec)
         except OSError as error:
-            raise CannotStart(f"the container of {spec.name} does not start: {error}") from error
+            raise CannotStart(f"the container of {spec.name} cannot be made: {error}") from error
+
+    async def start(self, name: str) -> None:
+        self._take_up()
+        if name in self._watched:
+            return
+        found = launch.read(self._agents_dir / name)
+        if found is None:
+            raise CannotStart(f"the container of {name} was not created")
+        try:
+            self._watch(name, shim.start(self._agents_dir / name, found))
+        except OSError as error:
+            raise CannotStart(f"the container of {name} does not start: {error}") from error
 
     async def stop(self, name: str, *, grace_s: float) -> None:
-        if name not in await self.running():
+        self._take_up()
+        if name not in self._watched:
             return
         running, watcher = self._watched[name]
-        running.ask_to_end()
+        running.signal(signals.SIGTERM)
         done, _ = await asyncio.wait({watcher}, timeout=grace_s)
         if not done:
             log.warning("container did not end in time, killed", agent=name)
+            await self.kill(name)
+
+    async def kill(self, name: str, signal: int = signals.SIGKILL) -> None:
+        self._take_up()
+        if name not in self._watched:
+            return
+        running, watcher = self._watched[name]
+        if signal != signals.SIGKILL:
+            running.signal(signal)
+            return
+        running.end()
+        done, _ = await asyncio.wait({watcher}, timeout=KILL_WAIT_S)
+        if not done:
             running.kill()
             await asyncio.wait({watcher})
 
-    async def running(self) -> set[str]:
-        """Also takes up containers that an earlier supervisor left running."""
-        for folder in self._agents_dir.glob("*/"):
-            if folder.name not in self._watched and (found := shim.find(folder)):
-                log.info("container taken up", agent=folder.name, pid=found.pid)
-                self._watch(folder.name, found)
-        return set(self._watched)
+    async def remove(self, name: str) -> None:
+        await self.kill(name)
+        folder = self._agents_dir / name
+        launch.forget(folder)
+        shim.forget(folder)
+        for made in ("etc", "run"):
+            await asyncio.to_thread(shutil.rmtree, folder / made, ignore_errors=True)
 
-    async def exits(self) -> AsyncIterator[ContainerExit]:
+    async def list(self) -> dict[str, Container]:
+        self._take_up()
+        found = {}
+        for folder in self._agents_dir.glob("*/"):
+            if folder.name in self._watched or launch.read(folder):
+                found[folder.name] = self._container(folder)
+        return found
+
+    async def exec(
+        self, name: str, command: Sequence[str], *, user: User = User.ENGINE, timeout_s: float = 30
+    ) -> Executed:
+        self._take_up()
+        inside = self._watched[name][0].program() if name in self._watched else None
+        made = launch.read(self._agents_dir / name)
+        if inside is None or made is None:
+            raise CannotStart(f"the container of {name} does not run")
+        if user is User.ROOT:
+            raise CannotStart(f"the {NAME} runtime has no root inside a container")
+        uid = made.harness_uid if user is User.HARNESS and made.harness_uid else made.uid
+        words = bubblewrap.enter(inside, uid, command) if made.sandboxed else list(command)
+        return await _run(words, made.environment, None if made.sandboxed else made.folder, timeout_s)
+
+    async def logs(self, name: str, lines: int) -> tuple[str, ...]:
+        made = launch.read(self._agents_dir / name)
+        return tail(made.log_file, lines) if made else ()
+
+    async def watch(self) -> AsyncIterator[ContainerExit]:
         while True:
-            yield await self._exits.get()
+            yield await self._ends.get()
+
+    async def usage(self, name: str) -> Usage:
+        self._take_up()
+        return process_tree.usage(self._watched[name][0].pid) if name in self._watched else Usage()
 
     async def aclose(self) -> None:
         for _, watcher in self._watched.values():
             watcher.cancel()
 
-    def _launch(self, spec: ContainerSpec) -> shim.Shim:
+    def _create(self, spec: ContainerSpec) -> None:
         if not self._sandboxed:
-            spec = replace(spec, harness_uid=None, harness_dir=None)
-        _prepare(spec)
+            spec = replace(spec, id_base=None, harness_dir=None)
+        launch.prepare(spec)
         folder = self._agents_dir / spec.name
+        program = [*_limited(spec), *self._program]
         environment = dict(spec.environment)
-        program = self._program
         if self._sandboxed:
             socket = bubblewrap.REDIS_SOCKET if spec.redis_socket else None
             environment |= _places(bubblewrap.STATE, bubblewrap.RUN, socket)
@@ -96,20 +189,45 @@ class ProcessRuntime:
             program = bubblewrap.command(spec, program, accounts_dir=accounts_dir)
         else:
             environment |= _places(spec.state_dir, spec.run_dir, spec.redis_socket)
-        depth = _DEPTH_IN_BUBBLEWRAP if self._sandboxed else 0
-        return shim.start(folder, program, depth=depth, environment=environment, log_file=spec.log_file)
+        made = Launch(
+            command=tuple(program),
+            environment=environment,
+            log_file=spec.log_file,
+            folder=spec.state_dir,
+            sandboxed=self._sandboxed,
+            depth=_DEPTH_IN_BUBBLEWRAP if self._sandboxed else 0,
+            uid=spec.uid,
+            harness_uid=spec.harness_uid,
+        )
+        launch.write(folder, made)
+
+    def _container(self, folder: Path) -> Container:
+        name, began = folder.name, shim.since(folder)
+        since = datetime.fromtimestamp(began, UTC) if began else None
+        if name in self._watched:
+            return Container(name, running=True, since=since)
+        return Container(name, running=False, since=since, exit=_exit(folder) if began else None)
+
+    def _take_up(self) -> None:
+        """Watch the containers that an earlier supervisor left running."""
+        for folder in self._agents_dir.glob("*/"):
+            if folder.name not in self._watched and (found := shim.find(folder)):
+                log.info("container taken up", agent=folder.name, pid=found.pid)
+                self._watch(folder.name, found)
 
     def _watch(self, name: str, running: shim.Shim) -> None:
         self._watched[name] = (running, asyncio.ensure_future(self._await_exit(name, running)))
 
     async def _await_exit(self, name: str, running: shim.Shim) -> None:
-        began = time.monotonic()
         await _ended(running.pid)
         running.kill()  # what its session may still hold
         shim.reap(running.pid)
         self._watched.pop(name, None)
-        status = shim.exit_status(self._agents_dir / name)
-        self._exits.put_nowait(ContainerExit(name, status, time.monotonic() - began))
+        self._ends.put_nowait(_exit(self._agents_dir / name))
+
+
+def _exit(folder: Path) -> ContainerExit:
+    return ContainerExit(folder.name, shim.exit_status(folder), shim.uptime_s(folder))
 
 
 def _words(*, sandboxed: bool) -> str:
@@ -131,41 +249,37 @@ def _apart(spec: ContainerSpec) -> dict[str, str]:
     return found | ({"HIVE_ENGINE_UID": str(spec.uid)} if spec.harness_uid else {})
 
 
-def _prepare(spec: ContainerSpec) -> None:
-    """The kept directories; and a fresh run directory with the secrets. Nothing in them is opened again."""
-    if not spec.state_dir.exists():
-        _make_state(spec)
-    harness = spec.harness_uid or spec.uid
-    if spec.harness_uid:
-        spec.state_dir.chmod(0o2770)  # the harness is of the engine's group, and so is what it writes there
-    if spec.harness_dir:
-        spec.harness_dir.mkdir(mode=0o700, exist_ok=True)
-        _give(spec.harness_dir, harness)
-    shutil.rmtree(spec.run_dir, ignore_errors=True)
-    spec.run_dir.mkdir(mode=0o700)
-    for name, content in spec.secrets.items():
-        path = spec.run_dir / name
-        path.touch(mode=0o600)
-        path.write_text(content)
-        _give(path, harness)
-    _give(spec.run_dir, harness, group=spec.uid)
-    spec.run_dir.chmod(0o710)
+def _limited(spec: ContainerSpec) -> list[str]:
+    """Open files; and processes, which are counted by user, so only where the agent has users of its own."""
+    if shutil.which("prlimit") is None:
+        return []
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    files = min(spec.limits.open_files, most) if most != resource.RLIM_INFINITY else spec.limits.open_files
+    pids = [f"--nproc={spec.limits.pids}"] if spec.uid is not None else []
+    return ["prlimit", f"--nofile={files}", *pids, "--"]
 
 
-def _make_state(spec: ContainerSpec) -> None:
-    """Whole or absent, whenever this process is killed."""
-    fresh = spec.state_dir.with_suffix(".new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    (fresh / "home").mkdir(parents=True, mode=0o700)
-    fresh.chmod(0o700)
-    _give(fresh / "home", spec.uid)
-    _give(fresh, spec.uid)
-    fresh.rename(spec.state_dir)
-
-
-def _give(path: Path, uid: int | None, *, group: int | None = None) -> None:
-    if uid is not None:
-        os.chown(path, uid, uid if group is None else group)
+async def _run(words: Sequence[str], environment: dict[str, str], folder: Path | None, timeout_s: float) -> Executed:
+    process = await asyncio.create_subprocess_exec(
+        *words,
+        env=environment,
+        cwd=folder,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(timeout_s):
+            output, _ = await process.communicate()
+    except TimeoutError as error:
+        raise TimedOut(f"{words[-1]} did not end within {timeout_s:.0f} s") from error
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signals.SIGKILL)
+        ended = await process.wait()
+    status = ended if ended >= 0 else 128 - ended
+    return Executed(status, output[-OUTPUT_LIMIT:].decode(errors="replace"))
 
 
 async def _ended(pid: int) -> None:

@@ -7,12 +7,15 @@ container can run that the next supervisor would not find. Its record names it b
 import json
 import os
 import signal
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from hive_runtime.process import has_ended, start_time
+from hive_supervisor.runtimes.launch import Launch
+from hive_supervisor.runtimes.process_tree import first_child
 
 SCRIPT: Final = """
 read -r _ || exit 125
@@ -40,12 +43,20 @@ class Shim:
         """The pid, and so its process group, is still this one's, though it may have ended."""
         return start_time(self.pid) == self.started
 
-    def ask_to_end(self) -> None:
-        """SIGTERM to the harness itself; the processes around it follow."""
+    def program(self) -> int | None:
+        """The pid of the harness itself; None before it is there, or after."""
         pid: int | None = self.pid
         for _ in range(self.depth + 1):
-            pid = _first_child(pid) if pid else None
-        _signal(pid, signal.SIGTERM)
+            pid = first_child(pid) if pid else None
+        return pid
+
+    def signal(self, number: int) -> None:
+        """To the harness itself; when that ends, the processes around it follow."""
+        _signal(self.program(), number)
+
+    def end(self) -> None:
+        """End the container now, but not the shim, which keeps its status."""
+        _signal(first_child(self.pid) if self._is_there else None, signal.SIGKILL)
 
     def kill(self) -> None:
         """End everything in it, now."""
@@ -53,20 +64,30 @@ class Shim:
             _signal(-self.pid, signal.SIGKILL)
 
 
-def start(folder: Path, command: Sequence[str], *, depth: int, environment: Mapping[str, str], log_file: Path) -> Shim:
-    """Start `command` under a new shim, recorded in `folder`. Raises `OSError`."""
-    _exit_file(folder).unlink(missing_ok=True)
+def start(folder: Path, launch: Launch) -> Shim:
+    """Start what `launch` says under a new shim, recorded in `folder`. Raises `OSError`; then nothing runs."""
+    forget(folder)
     reader, writer = os.pipe2(os.O_CLOEXEC)
+    pid = None
     try:
-        pid = _spawn(["/bin/sh", "-c", SCRIPT, str(_exit_file(folder)), *command], environment, reader, log_file)
-        shim = Shim(pid, start_time(pid) or "", depth)
+        command = ["/bin/sh", "-c", SCRIPT, str(_exit_file(folder)), *launch.command]
+        pid = _spawn(command, launch.environment, reader, launch.log_file)
+        shim = Shim(pid, start_time(pid) or "", launch.depth)
         record = _record_file(folder).with_suffix(".new")
-        record.write_text(json.dumps({"pid": shim.pid, "started": shim.started, "depth": depth}))
+        facts = {"pid": shim.pid, "started": shim.started, "depth": shim.depth, "since": time.time()}
+        record.write_text(json.dumps(facts))
         record.replace(_record_file(folder))
         os.write(writer, b"\n")
+    except OSError:
+        os.close(writer)
+        writer = -1
+        if pid:
+            os.waitpid(pid, 0)  # it reads nothing, and ends
+        raise
     finally:
         os.close(reader)
-        os.close(writer)
+        if writer >= 0:
+            os.close(writer)
     return shim
 
 
@@ -98,6 +119,30 @@ def exit_status(folder: Path) -> int | None:
         return None
 
 
+def since(folder: Path) -> float | None:
+    """When the last container of `folder` started, in seconds since 1970; None when none ever did."""
+    try:
+        return float(json.loads(_record_file(folder).read_text())["since"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def uptime_s(folder: Path) -> float:
+    """How long the last container of `folder` ran; up to now when nobody saw its end."""
+    try:
+        end = _exit_file(folder).stat().st_mtime
+    except OSError:
+        end = time.time()
+    return max(0.0, end - (since(folder) or end))
+
+
+def forget(folder: Path) -> None:
+    """The last container of `folder`, which runs no more, leaves no trace."""
+    for path in (_record_file(folder), _exit_file(folder)):
+        path.unlink(missing_ok=True)
+        path.with_name(path.stem + ".new").unlink(missing_ok=True)
+
+
 def reap(pid: int) -> None:
     """Forget a child that ended; nothing to do for one that an earlier supervisor started."""
     try:
@@ -114,15 +159,7 @@ def _exit_file(folder: Path) -> Path:
     return folder / "exit"
 
 
-def _first_child(pid: int) -> int | None:
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return None
-    return int(children[0]) if children else None
-
-
-def _signal(pid: int | None, number: signal.Signals) -> None:
+def _signal(pid: int | None, number: int) -> None:
     if pid is None:
         return
     try:

@@ -1,0 +1,97 @@
+"""The back-ends that the conformance suite runs over: each a row of `BACK_ENDS`, made where the test's folder is.
+
+A container of the suite runs `PROGRAM`, so a back-end must let its tests say what runs inside.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from hive_supervisor.config import Isolation
+from hive_supervisor.runtimes import bubblewrap
+from hive_supervisor.runtimes.base import ContainerRuntime, ContainerSpec
+from hive_supervisor.runtimes.memory import MemoryMachine, MemoryRuntime
+from hive_supervisor.runtimes.process import ProcessRuntime
+
+SCRIPT: Final = """
+stop() { echo "stopping $TOKEN"; exit 0; }
+trap stop TERM
+[ -n "$STUBBORN" ] && trap '' TERM
+echo "started $TOKEN"
+[ -n "$EXIT" ] && exit "$EXIT"
+while :; do sleep 600 & wait $!; done
+"""
+PROGRAM: Final = ("/bin/sh", "-c", SCRIPT)
+"""Says `started $TOKEN`; then ends with the status $EXIT if that is set, else on SIGTERM, unless $STUBBORN is set."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackEnd:
+    """`runtime` makes a new object over the same containers each time."""
+
+    runtime: Callable[[], ContainerRuntime]
+    spec: Callable[..., ContainerSpec]
+    """`spec(name, **environment)`."""
+
+    limits_memory: bool = False
+    """Whether a container that takes too much is ended, and its exit says so."""
+
+    clean_up: Callable[[], None] = field(default=lambda: None)
+
+
+Make = Callable[[Path], BackEnd]
+
+
+def spec_in(folder: Path, name: str = "ada", **environment: str) -> ContainerSpec:
+    """A container of the suite, its files below `folder`."""
+    own = folder / "agents" / name
+    own.mkdir(parents=True, exist_ok=True)
+    return ContainerSpec(
+        name=name,
+        state_dir=own / "state",
+        run_dir=own / "run",
+        log_file=folder / f"{name}.log",
+        id_base=0x6000_0000 if os.geteuid() == 0 else None,
+        environment={"PATH": os.environ["PATH"], **environment},
+        secrets={"redis-password": "secret"},
+        readable=tuple(Path(p) for p in {sys.prefix, sys.base_prefix} if not p.startswith("/usr")),
+    )
+
+
+def skip(reason: str) -> None:
+    """This machine cannot run it: fails under CI."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(f"{reason}; install it to run this")
+
+
+def _memory(folder: Path) -> BackEnd:
+    def program(spec: ContainerSpec) -> int | None:
+        return int(spec.environment["EXIT"]) if "EXIT" in spec.environment else None
+
+    machine = MemoryMachine()
+    return BackEnd(lambda: MemoryRuntime(machine, program), lambda name, **env: spec_in(folder, name, **env))
+
+
+def _plain(folder: Path) -> BackEnd:
+    return BackEnd(
+        lambda: ProcessRuntime(folder / "agents", Isolation.NONE, program=PROGRAM),
+        lambda name, **environment: spec_in(folder, name, **environment),
+    )
+
+
+def _bubblewrap(folder: Path) -> BackEnd:
+    if reason := bubblewrap.why_not():
+        skip(reason)
+    return BackEnd(
+        lambda: ProcessRuntime(folder / "agents", Isolation.BUBBLEWRAP, program=PROGRAM),
+        lambda name, **environment: spec_in(folder, name, **environment),
+    )
+
+
+BACK_ENDS: Final[Mapping[str, Make]] = {"memory": _memory, "plain": _plain, "bubblewrap": _bubblewrap}
