@@ -30,6 +30,8 @@ NEEDS: Final = (
     Need("redis-server", _on_path("redis-server"), "the tests on Redis itself"),
     Need("git", _on_path("git"), "the tests on clones"),
     Need("procps", _on_path("ps"), "the tests that look for processes left behind"),
+    Need("systemd-container", _on_path("systemd-nspawn"), "the tests on a systemd host"),
+    Need("debootstrap", _on_path("debootstrap"), "the tests on a systemd host, and of images"),
     Need("npm", _on_path("npm"), "the tests with the real Claude Code"),
 )
 

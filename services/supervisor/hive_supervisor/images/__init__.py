@@ -1,0 +1,1 @@
+"""Images: the read-only roots that agents' containers are made of."""

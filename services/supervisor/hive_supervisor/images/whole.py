@@ -1,0 +1,59 @@
+"""Directories that are there whole or not at all, however their making ends, and however many make them at once.
+
+What is made stands beside its place as `.NAME.partial`, under a lock that dies with its process. So whoever holds the
+lock knows that what partial he finds belongs to nobody.
+"""
+
+import fcntl
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hive_supervisor.images.errors import BuildFailed
+
+
+@contextmanager
+def locked(target: Path) -> Iterator[None]:
+    """One at a time for `target`; others wait."""
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with target.with_name(f".{target.name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def whole(target: Path) -> Iterator[Path]:
+    """Gives an empty directory, which becomes `target` at the end; at an error it is removed. Call under `locked`."""
+    partial = partial_of(target)
+    remove_tree(partial)
+    partial.mkdir()
+    partial.chmod(0o755)  # it becomes somebody's /
+    try:
+        yield partial
+        subprocess.run(["sync", "--file-system", partial], check=False)
+        partial.rename(target)
+    except BaseException:
+        remove_tree(partial)
+        raise
+
+
+def partial_of(target: Path) -> Path:
+    return target.with_name(f".{target.name}.partial")
+
+
+def remove_tree(tree: Path) -> None:
+    """Nothing to do when it is not there. Follows no link. Raises `BuildFailed` when something is mounted in it."""
+    if mounted := mounts_below(tree):
+        raise BuildFailed(f"{mounted[0]} is mounted in what is to be removed; unmount it (umount {mounted[0]})")
+    if tree.exists():
+        shutil.rmtree(tree)
+
+
+def mounts_below(tree: Path) -> list[str]:
+    """Mount points at `tree` or in it."""
+    top = str(tree.resolve())
+    points = [line.split(" ")[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    named = [point.encode().decode("unicode_escape") for point in points]
+    return [point for point in named if point == top or point.startswith(top + "/")]
