@@ -80,6 +80,13 @@ class DeadLetters:
         reason = f"taken up {most + 1} times without an end; it may end its harness each time"
         self._judge(recipient, message_id, reason, tries=most + 1)
 
+    def purged(self, recipient: str, *, before: int) -> None:
+        """What waits for this agent since before it was purged will not be handled. Raises `StoreUnavailable`."""
+        for message_id in self._writer.waiting(recipient, before=before):
+            reason = f"{recipient} was purged"
+            self._writer.give_up(recipient, message_id, MessageState.DEAD, reason=reason, at=self._clock())
+            self._begun = True
+
     def _judge(self, recipient: str, message_id: str, reason: str, *, tries: int) -> None:
         state, at = MessageState.DEAD, self._clock()
         if self._writer.give_up(recipient, message_id, state, reason=reason[:500], at=at, tries=tries):
@@ -165,7 +172,8 @@ class DeadLetters:
         await self._bus.write(Batch([Append(streams.EVENTS, envelope)]))
         if view.sender != SYSTEM:  # a notice that dies is not worth another
             people = [name for name in (view.sender, MANAGER) if name != view.recipient or name == OPERATOR]
-            await self.mail.tell(people, _body(fact), key=identity, about=fact.message)
+            gone = self._directory.get(view.recipient) is None  # the operator purged it: no news to wake anyone for
+            await self.mail.tell(people, _body(fact), key=identity, about=fact.message, context_only=gone)
         await asyncio.to_thread(self._writer.buried, view.id)
 
     async def _remove(self, view: MessageView) -> None:

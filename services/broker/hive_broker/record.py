@@ -6,7 +6,7 @@ Every step may be repeated.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +16,7 @@ from hive_broker.dead_letters import DeadLetters
 from hive_broker.mail import SOURCE
 from hive_broker.recorder import fact, judge
 from hive_contracts import streams
+from hive_contracts.agents import AgentPurged
 from hive_contracts.envelope import Envelope, MalformedEnvelope
 from hive_contracts.errors import Unavailable
 from hive_contracts.messages import (
@@ -32,6 +33,7 @@ from hive_runtime.bus import BLOCK_MS, Ack, Append, Batch, Bus, Entry
 from hive_runtime.consumer import Consumer
 from hive_runtime.errors import StoreUnavailable
 from hive_runtime.records.messages import MessageWriter, Told, milliseconds
+from hive_runtime.records.threads import ThreadWriter
 
 _KINDS: Final = frozenset(
     kind.TYPE for kind in (MessageDelivered, MessageInTurn, MessageAcked, MessageFailed, MessageDead)
@@ -51,13 +53,37 @@ class Delivered:
     at: int
 
 
-class Record:
-    """`run` records until cancelled. `warning` says why the record lags behind, or nothing."""
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """An agent is gone since that time, in milliseconds; one made later may have its name."""
 
-    def __init__(self, bus: Bus, messages: MessageWriter, dead: DeadLetters) -> None:
+    agent: str
+    at: int
+
+
+async def _nothing(_: str) -> None:
+    return
+
+
+class Record:
+    """`run` records until cancelled. `warning` says why the record lags behind, or nothing.
+
+    `purged` is called with the name of each agent that is gone, before that is acknowledged; it may be called again.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        messages: MessageWriter,
+        dead: DeadLetters,
+        *,
+        purged: Callable[[str], Awaitable[None]] = _nothing,
+    ) -> None:
         self._bus = bus
         self._messages = messages
         self._dead = dead
+        self._threads = ThreadWriter(messages.store)
+        self._purged = purged
         self._generation = 0
         self.warning = ""
         self.caught_up = asyncio.Event()
@@ -94,6 +120,9 @@ class Record:
         if self.warning:
             log.info("record goes on")
         self.warning = ""
+        for _, item in facts:
+            if isinstance(item, Purged):
+                await self._purged(item.agent)
         appends = [Append(streams.EVENTS, fact(step.recipient, step.message_id, step)) for step in told]
         ack = Ack(streams.EVENTS, streams.GROUP_RECORD, [entry.id for entry in entries])
         await self._bus.write(Batch(appends, [ack]))
@@ -109,7 +138,7 @@ class Record:
         self._generation = generation
         return behind
 
-    def _record(self, facts: Sequence[tuple[Entry, Delivered | Told]], position: str) -> list[Told]:
+    def _record(self, facts: Sequence[tuple[Entry, Delivered | Told | Purged]], position: str) -> list[Told]:
         """What is to be told. An entry that comes again tells all: a crash may have come before the telling."""
         delivered = [(entry, item) for entry, item in facts if isinstance(item, Delivered)]
         retold = [item for _, item in facts if isinstance(item, Told)]
@@ -118,6 +147,10 @@ class Record:
         )
         for step in taken:
             judge(self._dead, step.recipient, step.message_id, step)
+        for _, item in facts:
+            if isinstance(item, Purged):
+                self._dead.purged(item.agent, before=item.at)
+                self._threads.purge(item.agent, before=item.at)
         again = {item.message.id for entry, item in delivered if entry.redelivered}
         return [step for step in taken if step.message_id not in again] + self._messages.told(sorted(again))
 
@@ -128,13 +161,15 @@ class Record:
             self.caught_up.set()
 
 
-def _read(entry: Entry) -> Delivered | Told | None:
-    """What an event of the broker says of a message; None for any other event."""
+def _read(entry: Entry) -> Delivered | Told | Purged | None:
+    """What an event of the broker says of a message, or that an agent is gone; None for any other event."""
     kind = entry.fields.get("type", "")
-    if entry.fields.get("source") != SOURCE or kind not in _KINDS:
+    if kind != AgentPurged.TYPE and (entry.fields.get("source") != SOURCE or kind not in _KINDS):
         return None
     try:
         envelope = Envelope.decode(entry.fields)
+        if kind == AgentPurged.TYPE:
+            return Purged(envelope.payload(AgentPurged).agent, milliseconds(envelope.time))
         if kind == MessageDelivered.TYPE:
             return Delivered(envelope.payload(MessageDelivered).message, milliseconds(envelope.time))
         return _told(envelope)

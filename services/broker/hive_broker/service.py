@@ -41,7 +41,7 @@ from hive_runtime.beat import beat
 from hive_runtime.bus import Bus, Entry, ensure_principal
 from hive_runtime.consumer import Consumer, consume
 from hive_runtime.drain import Gauge
-from hive_runtime.errors import StoreUnavailable
+from hive_runtime.errors import NoGroup, StoreUnavailable
 from hive_runtime.records.dead import DeadLetterWriter
 from hive_runtime.records.events import EventWriter
 from hive_runtime.records.messages import MessageWriter
@@ -50,6 +50,7 @@ from hive_runtime.records.traffic import delivered_since
 from hive_runtime.redis_bus import RedisBus
 from hive_runtime.redis_url import RedisAddress
 from hive_runtime.store_watch import tell_when_replaced
+from hive_runtime.wiping import wipe
 
 CONSUMER: Final = "broker"
 """Of all brokers: whoever takes a stream over finds there what the one before had not acknowledged."""
@@ -107,7 +108,6 @@ class Broker:
             mail=self._mail,
             settings=config,
         )
-        self._record = Record(bus, messages, self._dead)
         self._threads = Threads.build(
             ThreadWriter(messages.store),
             known=self._known,
@@ -120,6 +120,7 @@ class Broker:
             most_open=config.max_open_questions,
             most_reminders=config.max_reminders,
         )
+        self._record = Record(bus, messages, self._dead, purged=self._clear)
         self._membership = Membership(bus, instance)
         self._ready = asyncio.Event()
         self._workers: dict[tuple[str, str], asyncio.Task[None]] = {}
@@ -183,6 +184,19 @@ class Broker:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _clear(self, name: str) -> None:
+        """What the broker keeps of an agent that was purged goes; it may have written after the supervisor wiped it."""
+        self._threads.scheduler.wake()
+        await self._directory.refresh()
+        if self._directory.get(name):
+            return  # another one has its name
+        await self._stop({("outbox", name), ("live", name)} & self._workers.keys())
+        folder = self._data_dir / "agents" / name
+        for path in folder.glob("events.sqlite*"):
+            await asyncio.to_thread(wipe, path)
+        with suppress(OSError):  # it is not there, or something else of it is
+            folder.rmdir()
 
     async def _start(self) -> None:
         """What was told is in the limits before anything new is taken."""
@@ -254,6 +268,9 @@ class Broker:
         self, name: str, stream: str, group: str, handle: Callable[[list[Entry]], Awaitable[None]]
     ) -> None:
         async def remake() -> None:
+            await self._directory.refresh()
+            if name not in self._directory.principals():
+                raise NoGroup(f"{name} is gone, and its streams with it")
             await ensure_principal(self._bus, name)
 
         await persist(remake)

@@ -62,6 +62,15 @@ class DeadLetterWriter:
         with self._store.reading() as db:
             return select(db, _OVERDUE, recipient=recipient, before=before)
 
+    def waiting(self, recipient: str, *, before: int) -> list[str]:
+        """Ids of all that waits for `recipient` and was sent up to that time, in milliseconds since 1970."""
+        query = (
+            "SELECT id FROM messages WHERE recipient = :recipient AND sent_at <= :before"
+            " AND state <> 'acked' AND state NOT IN ('dead', 'expired')"
+        )
+        with self._store.reading() as db:
+            return [row["id"] for row in db.execute(query, {"recipient": recipient, "before": before})]
+
     def waited_for(self) -> set[str]:
         """Everyone for whom something waits."""
         query = "SELECT DISTINCT recipient FROM messages WHERE state <> 'acked' AND state NOT IN ('dead', 'expired')"

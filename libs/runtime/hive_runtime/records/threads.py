@@ -32,6 +32,20 @@ WHERE id = :id AND state = 'open' AND (expires_at IS NULL OR expires_at > :at)
 _EXPIRE: Final = """
 UPDATE questions SET state = 'expired', closed_at = :now, untold = 1 WHERE state = 'open' AND expires_at <= :now
 """
+_PURGE: Final = (
+    """
+UPDATE questions SET state = 'cancelled', answerer = 'operator', closed_at = :before, closed_by = 'purge', untold = 0
+WHERE asker = :name AND asked_at <= :before AND (state = 'open' OR untold = 1)
+""",
+    """
+UPDATE questions SET state = 'expired', closed_at = :before, untold = 1
+WHERE addressee = :name AND state = 'open' AND asked_at <= :before
+""",
+    """
+UPDATE reminders SET state = 'cancelled', closed_by = 'purge', untold = 0
+WHERE owner = :name AND set_at <= :before AND (state = 'waiting' OR untold = 1)
+""",
+)
 _SET: Final = """
 INSERT INTO reminders (id, owner, message, trace_id, hop, set_at, due_at, state)
 VALUES (:id, :owner, :message, :trace_id, :hop, :set_at, :due_at, 'waiting') ON CONFLICT (id) DO NOTHING
@@ -112,6 +126,13 @@ class ThreadWriter:
         row |= {"trace_id": reminder.trace_id, "hop": reminder.hop, "due_at": reminder.due_at}
         with self._store.transaction() as db:
             db.execute(_SET, row)
+
+    def purge(self, name: str, *, before: int) -> None:
+        """Nobody called `name` is there any more, up to that time: what it asked and set is cancelled, and what it was
+        asked expires, and is untold."""
+        with self._store.transaction() as db:
+            for change in _PURGE:
+                db.execute(change, {"name": name, "before": before})
 
     def reminder(self, reminder_id: str) -> Reminder | None:
         found = self._all("SELECT * FROM reminders WHERE id = :id", id=reminder_id)
