@@ -45,6 +45,7 @@ STOP_S: Final = 30
 RUN_S: Final = 60
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+_NAMESPACES: Final = ("unshare", "--mount", "--propagation=private", "--mount-proc", "--pid", "--kill-child=KILL")
 _BOOT: Final = """
 set -e
 mount -t tmpfs -o mode=0755 tmpfs "$1"
@@ -107,11 +108,11 @@ def systemd_host(*options: str) -> Iterator[SystemdHost]:
         overlay.mkdir()
         place.chmod(0o755)
         machine = f"h{place.name.rpartition('-')[2].replace('_', '')}"
-        nspawn = _start(root, overlay, machine, [f"--bind={scratch}", *options], place / "console")
+        started = _start(root, overlay, machine, [f"--bind={scratch}", *options], place / "console")
         try:
-            yield _booted(nspawn, scratch, place / "console")
+            yield _booted(started, scratch, place / "console")
         finally:
-            _end(nspawn)
+            _end(started)
             _forget(machine)
 
 
@@ -150,18 +151,7 @@ def _start(root: Path, overlay: Path, machine: str, options: Sequence[str], cons
         *(f"--bind-ro={path}" for path in _readable()), *options,
     ]
     # fmt: on
-    command = [
-        "unshare",
-        "--mount",
-        "--propagation=private",
-        "sh",
-        "-c",
-        _BOOT,
-        "boot",
-        str(overlay),
-        str(root),
-        *nspawn,
-    ]
+    command = [*_NAMESPACES, "sh", "-c", _BOOT, "boot", str(overlay), str(root), *nspawn]
     with console.open("wb") as log:
         return subprocess.Popen(
             command,
@@ -178,14 +168,14 @@ def _readable() -> list[Path]:
     return [path for path in paths if path == ROOT or not any(path.is_relative_to(top) for top in (ROOT, "/usr"))]
 
 
-def _booted(nspawn: subprocess.Popen[bytes], scratch: Path, console: Path) -> SystemdHost:
+def _booted(started: subprocess.Popen[bytes], scratch: Path, console: Path) -> SystemdHost:
     def failed(reason: str) -> AssertionError:
         return AssertionError(f"the host {reason}: {console.read_text(errors='replace')[-2000:]}")
 
     def leader() -> int | None:
-        if nspawn.poll() is not None:
-            raise failed(f"did not boot (exit status {nspawn.returncode})")
-        return _leader(nspawn.pid)
+        if started.poll() is not None:
+            raise failed(f"did not boot (exit status {started.returncode})")
+        return _first(started.pid, "systemd")
 
     try:
         wait_until(leader, within_s=BOOT_S)
@@ -197,15 +187,15 @@ def _booted(nspawn: subprocess.Popen[bytes], scratch: Path, console: Path) -> Sy
     return host
 
 
-def _leader(nspawn: int) -> int | None:
-    """The child of nspawn that is process 1 of its own namespace."""
-    for pid in descendants(nspawn) - {nspawn}:
+def _first(started: int, name: str) -> int | None:
+    """The process of that name below `started` that is process 1 of a namespace."""
+    for pid in descendants(started):
         try:
             status = Path(f"/proc/{pid}/status").read_text()
         except OSError:
             continue
         facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-        if facts["Name"] == "systemd" and facts["NSpid"].split()[1:] == ["1"]:
+        if facts["Name"] == name and facts["NSpid"].split()[-1] == "1":
             return pid
     return None
 
@@ -219,32 +209,33 @@ def _answers(host: SystemdHost) -> bool:
     return True
 
 
-def _end(nspawn: subprocess.Popen[bytes]) -> None:
-    """Shut it down as one would; what does not follow is killed."""
-    leader, everything = _leader(nspawn.pid), descendants(nspawn.pid)
-    nspawn.terminate()
+def _end(started: subprocess.Popen[bytes]) -> None:
+    """Shut the host down as one would; what does not follow is killed with the namespace it lives in."""
+    everything = descendants(started.pid)
+    if nspawn := _first(started.pid, "systemd-nspawn"):
+        _let_go(_first(started.pid, "systemd"))
+        os.kill(nspawn, signal.SIGTERM)
     try:
-        wait_until(lambda: nspawn.poll() is not None or _let_go(leader), within_s=STOP_S)
-    except TimeoutError:
-        nspawn.kill()
-        nspawn.wait()
-    for pid in filter(alive, everything):
-        _kill(pid)
+        started.wait(STOP_S if nspawn else 0)
+    except subprocess.TimeoutExpired:
+        started.kill()
+        started.wait()
+    wait_until(lambda: not any(map(alive, everything)), within_s=STOP_S)
 
 
-def _let_go(leader: int | None) -> bool:
+def _let_go(leader: int | None) -> None:
     """End what entered the host from outside: systemd stops every process before it ends them, and `nsenter` then stops
     too, for ever, and so does not reap its child, without which no process 1 can go."""
-    for path in Path("/proc").glob("[0-9]*"):
-        if command_line(int(path.name)).startswith(f"nsenter --target={leader} "):
-            for pid in descendants(int(path.name)):
-                _kill(pid)
-    return False
-
-
-def _kill(pid: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+    entered = {
+        int(path.name)
+        for path in Path("/proc").glob("[0-9]*")
+        if command_line(int(path.name)).startswith(f"nsenter --target={leader} ")
+    }
+    everything = set().union(*map(descendants, entered))
+    for pid in everything:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not any(map(alive, everything)), within_s=STOP_S)
 
 
 def _forget(machine: str) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +12,9 @@ from typing import Any
 import pytest
 from dbus_next import BusType, Message, MessageType  # type: ignore[attr-defined]
 from dbus_next.aio import MessageBus  # type: ignore[attr-defined]
-from tests.support.processes import still_alive
-from tests.support.systemd_host import SystemdHost, systemd_host
+from tests.support.processes import alive, still_alive
+from tests.support.systemd_host import ROOT, SystemdHost, systemd_host
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 """Making the roots the first time takes a minute or two."""
@@ -96,3 +99,18 @@ def test_nothing_of_a_host_is_left_when_a_test_fails_in_it() -> None:
     assert not host.scratch.exists()
     assert str(host.scratch.parent) not in Path("/proc/self/mounts").read_text()
     assert not os.path.lexists(f"/proc/{host.leader}/root/etc")
+
+
+def test_a_host_dies_with_the_process_that_booted_it() -> None:
+    story = (
+        "from tests.support.systemd_host import systemd_host\n"
+        "with systemd_host() as host: print(host.leader, host.scratch.parent, flush=True); input()"
+    )
+    command = [sys.executable, "-c", story]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as booter:
+        assert booter.stdout
+        leader, folder = booter.stdout.readline().split()
+        assert alive(int(leader))
+        booter.kill()
+    wait_until(lambda: not alive(int(leader)))
+    shutil.rmtree(folder)
