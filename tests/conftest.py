@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 from tests.support.docker_engine import DockerEngine, docker_engine
-from tests.support.redis_server import RedisServer, redis_server
+from tests.support.redis_server import RedisServer
+from tests.support.shared_redis import SharedRedis
 
 from hive_runtime.bus import Bus
 from hive_runtime.memory_bus import MemoryBus
@@ -18,10 +19,17 @@ os.environ.setdefault("HIVE_SUPERVISOR_RUNTIME", "process")
 Scenario = Callable[[Bus], Awaitable[None]]
 
 
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[SharedRedis]:
+    shared = SharedRedis()
+    yield shared
+    shared.close()
+
+
 @pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    """A real server, empty."""
-    with redis_server() as server:
+def redis(shared_redis: SharedRedis) -> Iterator[RedisServer]:
+    """A real server, empty. A test may stop, start and set it as it likes."""
+    with shared_redis.lend() as server:
         yield server
 
 

@@ -23,26 +23,31 @@ ADMIN_PASSWORD: Final = "test-admin"
 
 @dataclass(slots=True)
 class RedisServer:
-    """`address` is an administrator's; `start` after `kill` continues with the same data."""
+    """`address` is an administrator's; `start` after `kill` continues with the same data. `door` is where it is met."""
 
     directory: Path
     binary: str
+    door: Path
     process: subprocess.Popen[bytes] | None = None
     options: tuple[str, ...] = ()
 
     @property
     def address(self) -> RedisAddress:
-        return RedisAddress(f"unix://{self.directory}/redis.sock", "admin", ADMIN_PASSWORD)
+        return RedisAddress(f"unix://{self.door}", "admin", ADMIN_PASSWORD)
+
+    @property
+    def users(self) -> Path:
+        """The file of its users, read at its start."""
+        return self.directory / "users.acl"
 
     def start(self) -> None:
         """Returns when it answers."""
-        users = self.directory / "users.acl"
-        if not users.exists():
-            users.write_text(f"user default off\nuser admin on >{ADMIN_PASSWORD} ~* &* +@all\n")
+        if not self.users.exists():
+            self.users.write_text(f"user default off\nuser admin on >{ADMIN_PASSWORD} ~* &* +@all\n")
         # fmt: off
         command = [
             self.binary, "--port", "0", "--unixsocket", f"{self.directory}/redis.sock", "--dir", str(self.directory),
-            "--appendonly", "yes", "--save", "", "--aclfile", str(users), "--maxmemory-policy", "noeviction",
+            "--appendonly", "yes", "--save", "", "--aclfile", str(self.users), "--maxmemory-policy", "noeviction",
             *self.options,
         ]
         # fmt: on
@@ -74,13 +79,17 @@ class RedisServer:
         await bus.aclose()
 
 
+def new_server(directory: Path, *options: str, binary: str | None = None) -> RedisServer:
+    return RedisServer(directory, binary or str(get_binary_path()), directory / "redis.sock", options=options)
+
+
 @contextmanager
 def redis_server(*options: str, binary: str | None = None) -> Iterator[RedisServer]:
     """A running server with hyperhive's functions; its directory is short, for the socket's sake, and goes with it."""
     with tempfile.TemporaryDirectory(prefix="hive-") as directory:
-        server = RedisServer(Path(directory), binary or str(get_binary_path()), options=options)
+        server = new_server(Path(directory), *options, binary=binary)
         server.start()
         try:
             yield server
         finally:
-            server.stop()
+            server.kill()

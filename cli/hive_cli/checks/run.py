@@ -124,6 +124,7 @@ def _run_pytest(arguments: Sequence[str]) -> TestRun:
     with subprocess.Popen(
         (sys.executable, "-m", "pytest", *colour, *flaky.rerun_arguments(), *arguments),
         cwd=ROOT,
+        env=_with_bytecode(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -136,3 +137,8 @@ def _run_pytest(arguments: Sequence[str]) -> TestRun:
             click.echo(last, nl=False)
             last = line
     return TestRun(process.returncode == 0, tuple(again), last)
+
+
+def _with_bytecode() -> dict[str, str]:
+    """Without kept bytecode, each worker compiles every test anew, and each process that a test starts its modules."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

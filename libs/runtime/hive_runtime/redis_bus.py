@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
+from redis.driver_info import DriverInfo
 
 from hive_contracts import streams
 from hive_contracts.envelope import Envelope
@@ -37,6 +38,9 @@ _NO_WRITES: Final = re.compile(r"(^|caused error: \(?['\"]?)(OOM|MISCONF) ")
 T = TypeVar("T")
 
 _PACKING: Final[dict[Any, Any]] = {}
+
+_DRIVER: Final = DriverInfo()
+"""What connections say of themselves: without it, redis-py looks for its own version on disk at each."""
 
 
 def translate(error: Exception) -> Exception:
@@ -91,6 +95,7 @@ def connect(address: RedisAddress, *, timeout_s: float = COMMAND_TIMEOUT_S) -> R
         "socket_connect_timeout": COMMAND_TIMEOUT_S,
         "retry": Retry(NoBackoff(), 0),
         "client_name": address.client_name,
+        "driver_info": _DRIVER,
     }
     client = primary(address, **options) if address.sentinels else Redis.from_url(address.url, **options)
     pool = client.connection_pool

@@ -1,5 +1,6 @@
 """The application: routes over the parts, errors mapped at one edge, the guard around everything."""
 
+from functools import cache
 from typing import Final
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -27,7 +28,7 @@ from hive_dashboard.pages import dead_letters as dead_letter_pages
 from hive_dashboard.pages import home, sign_in, stream
 from hive_dashboard.pages import messages as message_pages
 from hive_dashboard.pages import questions as question_pages
-from hive_dashboard.parts import Parts, PartsOf, api_client
+from hive_dashboard.parts import Parts, PartsOf, With, api_client
 from hive_dashboard.render import STATIC
 from hive_dashboard.security import Guard
 from hive_runtime import VERSION
@@ -46,10 +47,15 @@ class VersionedFiles(StaticFiles):
 
 def create_app(parts: Parts) -> ASGIApp:
     """The dashboard as an ASGI application."""
+    return Guard(With(parts, _routes()), hosts=(parts.config.host, *parts.config.allowed_hosts))
+
+
+@cache
+def _routes() -> FastAPI:
+    """All of them, over no parts yet: to build them takes longer than most requests."""
     app = FastAPI(
         title="hyperhive", version=VERSION, docs_url=None, redoc_url=None, openapi_url=f"{PREFIX}/openapi.json"
     )
-    app.state.parts = parts
     answers.install(app)
     app.include_router(health.router)
     app.include_router(_api())
@@ -65,7 +71,7 @@ def create_app(parts: Parts) -> ASGIApp:
     ):
         app.include_router(router, include_in_schema=False)
     app.mount("/static", VersionedFiles(directory=STATIC, check_dir=False))
-    return Guard(app, hosts=(parts.config.host, *parts.config.allowed_hosts))
+    return app
 
 
 def _api() -> APIRouter:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Final, cast
 
 from fastapi import Depends, Request
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hive_contracts.messages import MessageView
 from hive_dashboard.auth import CSRF_FIELD, CSRF_HEADER, Attempts, Auth, Session
@@ -75,8 +76,20 @@ class Parts:
         return EventReader(self.data_dir / "agents" / agent / "events.sqlite")
 
 
+class With:
+    """ASGI middleware: each request finds these parts."""
+
+    def __init__(self, parts: Parts, app: ASGIApp) -> None:
+        self._parts = parts
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope.setdefault("state", {})["parts"] = self._parts
+        await self._app(scope, receive, send)
+
+
 def parts_of(request: Request) -> Parts:
-    return cast(Parts, request.app.state.parts)
+    return cast(Parts, request.state.parts)
 
 
 async def signed_in(request: Request) -> Session:

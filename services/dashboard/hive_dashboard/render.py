@@ -6,9 +6,11 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
+from types import CodeType
 from typing import Any, Final, cast
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import BytecodeCache, Environment, PackageLoader, StrictUndefined
+from jinja2.bccache import Bucket
 from markupsafe import Markup
 
 from hive_contracts.agents import TurnOutcome
@@ -25,6 +27,24 @@ STATIC: Final = Path(str(files("hive_dashboard"))) / "static"
 HUES: Final = 8
 
 
+class _Compiled(BytecodeCache):
+    """Each template is compiled once a process, however many renderers it makes."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[str, CodeType]] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        checksum, code = self._known.get(bucket.key, ("", None))
+        bucket.code = code if checksum == bucket.checksum else None
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        if bucket.code:
+            self._known[bucket.key] = (bucket.checksum, bucket.code)
+
+
+_COMPILED: Final = _Compiled()
+
+
 class Renderer:
     """`clock` gives the time that ages are measured against. Safe for one thread."""
 
@@ -33,6 +53,7 @@ class Renderer:
         self._static: dict[str, str] = {}
         self.environment = Environment(
             loader=PackageLoader("hive_dashboard"),
+            bytecode_cache=_COMPILED,
             autoescape=True,
             finalize=_finalize,
             undefined=StrictUndefined,
