@@ -38,10 +38,11 @@ from hive_contracts.ids import new_id
 from hive_runtime.records.events import MIGRATIONS
 from hive_runtime.records.outdated import outdated_events
 from hive_runtime.redis_bus import connect
-from hive_runtime.redis_trim import StreamTrimmer, TrimRule
+from hive_runtime.redis_trim import StreamTrimmer
 from hive_runtime.redis_url import RedisAddress
 from hive_runtime.store import Store
 from hive_runtime.store_sweep import Pace, StoreSweep, sweep_store
+from hive_runtime.trim import TrimRule
 
 ENTRIES = 1_000_000
 PENDING = 900_001

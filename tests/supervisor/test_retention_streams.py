@@ -161,3 +161,13 @@ def test_what_destroyed_purged_and_orphaned_agents_left_is_swept(redis: RedisSer
     }
     assert [hive.ids(f"hive:{{{name}}}:live") for name in ("destroyed", "purged", "orphaned")] == [["5-0"]] * 3
     assert report.errors == 0
+
+
+def test_what_is_kept_for_longer_than_there_have_been_clocks_is_kept(redis: RedisServer, tmp_path: Path) -> None:
+    hive = Hive(tmp_path, redis, {"fact_days": 100_000})
+    ids = hive.add(streams.EVENTS, 5, age_days=1)
+    hive.command("XGROUP", "CREATE", streams.EVENTS, "record", "$")
+    for dry_run in (True, False):
+        swept = account(hive.sweep(dry_run=dry_run).streams, streams.EVENTS)
+        assert (swept.kept, swept.removed, swept.error) == (5, 0, "")
+    assert hive.ids(streams.EVENTS) == ids

@@ -127,7 +127,7 @@ end
 local function trim(keys, args)
   local bound = bound_of(keys[1], args[1], rest(args, 4))
   local spare = redis.call('XLEN', keys[1]) - tonumber(args[2])
-  if not bound or spare <= 0 then
+  if not bound or bound == '0-0' or spare <= 0 then
     return 0
   end
   local limit = math.min(spare, tonumber(args[3]))
@@ -144,7 +144,7 @@ end
 
 local function done(keys, args)
   local bound = bound_of(keys[1], args[1], rest(args, 4))
-  if not bound then
+  if not bound or bound == '0-0' then
     return {0, args[2]}
   end
   local found = redis.call('XRANGE', keys[1], '(' .. args[2], '(' .. bound, 'COUNT', args[3])

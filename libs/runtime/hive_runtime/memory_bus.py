@@ -16,7 +16,8 @@ Position = tuple[int, int]
 Take = Callable[[], list[Entry]]
 
 
-def _position(entry_id: str) -> Position:
+def position(entry_id: str) -> Position:
+    """An entry id, to be compared."""
     time, _, number = entry_id.partition("-")
     return int(time), int(number or 0)
 
@@ -33,16 +34,16 @@ class _Stream:
     groups: dict[str, _Group] = field(default_factory=dict)
     last: Position = (0, 0)
 
-    def above(self, position: Position, count: int) -> list[str]:
-        return list(itertools.islice((i for i in self.entries if _position(i) > position), count))
+    def above(self, place: Position, count: int) -> list[str]:
+        return list(itertools.islice((i for i in self.entries if position(i) > place), count))
 
 
 class MemoryBus:
-    """One process, one loop. Readers share its state. `room` is what `memory` says."""
+    """One process, one loop. Readers and `MemoryTrimmer` share its state. `room` is what `memory` says."""
 
     def __init__(self) -> None:
         self.room = Memory()
-        self._streams: defaultdict[str, _Stream] = defaultdict(_Stream)
+        self.streams: defaultdict[str, _Stream] = defaultdict(_Stream)
         self._hashes: defaultdict[str, dict[str, str]] = defaultdict(dict)
         self._keys: dict[str, Made] = {}
         self._places: dict[str, tuple[float, str]] = {}
@@ -59,10 +60,10 @@ class MemoryBus:
         return entry_id
 
     def _append(self, stream: str, envelope: Envelope) -> str:
-        position = (next(self._clock), 0)
-        entry_id = f"{position[0]}-0"
-        self._streams[stream].entries[entry_id] = envelope.encode()
-        self._streams[stream].last = position
+        place = (next(self._clock), 0)
+        entry_id = f"{place[0]}-0"
+        self.streams[stream].entries[entry_id] = envelope.encode()
+        self.streams[stream].last = place
         return entry_id
 
     async def write(self, batch: Batch) -> None:
@@ -72,7 +73,7 @@ class MemoryBus:
             self._ack(ack)
 
     def _ack(self, ack: Ack) -> None:
-        stream = self._streams[ack.stream]
+        stream = self.streams[ack.stream]
         for entry_id in ack.ids:
             if ack.group in stream.groups:
                 stream.groups[ack.group].pending.pop(entry_id, None)
@@ -100,22 +101,22 @@ class MemoryBus:
 
     async def touch(self, stream: str, group: str, consumer: str, ids: Sequence[str]) -> None:
         """Nothing here measures idleness."""
-        pending = self._streams[stream].groups[group].pending
+        pending = self.streams[stream].groups[group].pending
         pending.update({entry_id: consumer for entry_id in ids if entry_id in pending})
 
     async def ensure_group(self, stream: str, group: str) -> None:
-        self._streams[stream].groups.setdefault(group, _Group())
+        self.streams[stream].groups.setdefault(group, _Group())
 
     async def rewind(self, stream: str, group: str, *, to: str = "0-0") -> bool:
-        held = self._streams[stream].groups.setdefault(group, _Group())
-        position = _position(to)
-        if held.last <= position:
+        held = self.streams[stream].groups.setdefault(group, _Group())
+        place = position(to)
+        if held.last <= place:
             return False
         if held.pending:
-            lowest = min(map(_position, held.pending))
-            before = [p for p in map(_position, self._streams[stream].entries) if p < lowest]
-            position = min(position, max(before, default=(0, 0)))
-        self._streams[stream].groups[group] = _Group(last=position)
+            lowest = min(map(position, held.pending))
+            before = [p for p in map(position, self.streams[stream].entries) if p < lowest]
+            place = min(place, max(before, default=(0, 0)))
+        self.streams[stream].groups[group] = _Group(last=place)
         async with self._changed:
             self._changed.notify_all()
         return True
@@ -130,11 +131,11 @@ class MemoryBus:
         self._places.pop(instance, None)
 
     async def last_id(self, stream: str) -> str:
-        entries = self._streams[stream].entries
+        entries = self.streams[stream].entries
         return next(reversed(entries)) if entries else "0-0"
 
     async def depth(self, stream: str) -> int:
-        return len(self._streams[stream].entries)
+        return len(self.streams[stream].entries)
 
     async def hash_set(self, key: str, fields: Mapping[str, str]) -> None:
         self._hashes[key].update(fields)
@@ -150,7 +151,7 @@ class MemoryBus:
         return None
 
     async def held(self, stream: str, group: str) -> dict[str, int]:
-        found = self._streams[stream].groups.get(group)
+        found = self.streams[stream].groups.get(group)
         return dict.fromkeys(found.pending, 0) if found else {}
 
     async def memory(self) -> Memory:
@@ -164,7 +165,7 @@ class MemoryBus:
 
     async def flush(self) -> None:
         """Lose everything, as FLUSHALL does."""
-        self._streams.clear()
+        self.streams.clear()
         self._hashes.clear()
         self._keys.clear()
         async with self._changed:
@@ -178,26 +179,26 @@ class _MemoryReader:
     async def read_new(self, stream: str, group: str, consumer: str, *, count: int, block_ms: int) -> list[Entry]:
         def take() -> list[Entry]:
             held = self._group(stream, group)
-            found = self._bus._streams[stream].above(held.last, count)
+            found = self._bus.streams[stream].above(held.last, count)
             for entry_id in found:
-                held.last = _position(entry_id)
+                held.last = position(entry_id)
                 held.pending[entry_id] = consumer
-            return [Entry(stream, i, self._bus._streams[stream].entries[i]) for i in found]
+            return [Entry(stream, i, self._bus.streams[stream].entries[i]) for i in found]
 
         return await self._wait(take, block_ms)
 
     async def read_pending(self, stream: str, group: str, consumer: str, *, after: str, count: int) -> list[Entry]:
         held = self._group(stream, group)
-        mine = sorted((i for i, owner in held.pending.items() if owner == consumer), key=_position)
-        found = [i for i in mine if _position(i) > _position(after)][:count]
-        return [Entry(stream, i, self._bus._streams[stream].entries.get(i, {}), redelivered=True) for i in found]
+        mine = sorted((i for i, owner in held.pending.items() if owner == consumer), key=position)
+        found = [i for i in mine if position(i) > position(after)][:count]
+        return [Entry(stream, i, self._bus.streams[stream].entries.get(i, {}), redelivered=True) for i in found]
 
     async def read_after(self, cursors: Mapping[str, str], *, count: int, block_ms: int) -> list[Entry]:
         def take() -> list[Entry]:
             return [
-                Entry(stream, i, self._bus._streams[stream].entries[i])
+                Entry(stream, i, self._bus.streams[stream].entries[i])
                 for stream, after in cursors.items()
-                for i in self._bus._streams[stream].above(_position(after), count)
+                for i in self._bus.streams[stream].above(position(after), count)
             ]
 
         return await self._wait(take, block_ms)
@@ -206,9 +207,9 @@ class _MemoryReader:
         return None
 
     def _group(self, stream: str, group: str) -> _Group:
-        if group not in self._bus._streams[stream].groups:
+        if group not in self._bus.streams[stream].groups:
             raise NoGroup(f"NOGROUP {group} of {stream}")
-        return self._bus._streams[stream].groups[group]
+        return self._bus.streams[stream].groups[group]
 
     async def _wait(self, take: Take, block_ms: int) -> list[Entry]:
         found = take()

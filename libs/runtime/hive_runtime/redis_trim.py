@@ -5,41 +5,25 @@ the server-side `hive_trim` looks up the lowest id that is not done and trims be
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from hive_contracts.errors import HiveError
 from hive_runtime.errors import BusUnavailable
 from hive_runtime.redis_bus import call, connect, load_functions
 from hive_runtime.redis_url import RedisAddress
-
-TRIM_LIMIT: Final = 2_000
-"""Entries deleted in one call: about half a millisecond, in which no other client is served."""
+from hive_runtime.trim import TRIM_LIMIT, TrimRule
 
 PAUSE_S: Final = 0.001
 
 COUNT_LIMIT: Final = 200
 """Entries looked at in one call of a dry run; they may be large, and each is read whole."""
 
-LAST_ID: Final = "18446744073709551615-18446744073709551615"
 ALL_KEYS: Final = "hive:*"
 
 
-@dataclass(frozen=True, slots=True)
-class TrimRule:
-    """What may go of a stream: entries that all groups are done with, under `below`, but never the newest `keep`.
-
-    While one of `groups` does not exist, nothing may go: its reader has not had anything yet.
-    """
-
-    below: str = LAST_ID
-    keep: int = 0
-    groups: Sequence[str] = ()
-
-
 class StreamTrimmer:
-    """Every method raises `BusUnavailable`, `BusFull` or `BusDenied`."""
+    """`Trimmer` on a server; `trim_some` is one call of it."""
 
     def __init__(self, address: RedisAddress) -> None:
         self._redis: Any = connect(address)

@@ -22,7 +22,8 @@ from hive_contracts.envelope import Payload
 from hive_contracts.errors import Unavailable
 from hive_runtime.acl import agent_user
 from hive_runtime.redis_admin import Footprint, Load, Pressure, RedisAdmin
-from hive_runtime.redis_trim import StreamTrimmer, TrimRule
+from hive_runtime.redis_trim import StreamTrimmer
+from hive_runtime.trim import TrimRule
 from hive_supervisor.config import SupervisorSettings
 from hive_supervisor.principals import Principals
 

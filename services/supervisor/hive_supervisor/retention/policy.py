@@ -14,8 +14,8 @@ from hive_runtime.records.outdated import (
     outdated_reminders,
     outdated_stats,
 )
-from hive_runtime.redis_trim import TrimRule
 from hive_runtime.store_sweep import Outdated
+from hive_runtime.trim import TrimRule
 from hive_supervisor.retention.config import RetentionSettings
 
 DAY_MS: Final = 24 * 3600 * 1000

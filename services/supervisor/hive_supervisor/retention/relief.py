@@ -10,7 +10,7 @@ import structlog
 
 from hive_contracts.errors import Unavailable
 from hive_runtime.drain import LOOK_S, Gauge
-from hive_runtime.redis_trim import StreamTrimmer
+from hive_runtime.trim import Trimmer
 from hive_supervisor.retention.config import RetentionSettings
 from hive_supervisor.retention.policy import Policy
 from hive_supervisor.retention.streams import sweep_streams
@@ -29,7 +29,7 @@ class Relief:
     """`run` watches and sweeps until cancelled. What is not done or not recorded stays, as in every sweep."""
 
     gauge: Gauge
-    trimmer: StreamTrimmer
+    trimmer: Trimmer
     config: RetentionSettings
 
     async def run(self) -> None:

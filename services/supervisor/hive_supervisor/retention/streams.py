@@ -4,13 +4,13 @@ import structlog
 
 from hive_contracts.errors import HiveError
 from hive_contracts.retention import Swept
-from hive_runtime.redis_trim import StreamTrimmer, TrimRule
+from hive_runtime.trim import Trimmer, TrimRule
 from hive_supervisor.retention.policy import Policy
 
 log = structlog.get_logger()
 
 
-async def sweep_streams(trimmer: StreamTrimmer, policy: Policy, *, dry_run: bool) -> list[Swept]:
+async def sweep_streams(trimmer: Trimmer, policy: Policy, *, dry_run: bool) -> list[Swept]:
     """One account per stream. What fails is told in its account, and the next one is swept."""
     try:
         names = await trimmer.streams()
@@ -20,7 +20,7 @@ async def sweep_streams(trimmer: StreamTrimmer, policy: Policy, *, dry_run: bool
     return [await _sweep(trimmer, name, rule, dry_run=dry_run) for name, rule in rules]
 
 
-async def _sweep(trimmer: StreamTrimmer, name: str, rule: TrimRule, *, dry_run: bool) -> Swept:
+async def _sweep(trimmer: Trimmer, name: str, rule: TrimRule, *, dry_run: bool) -> Swept:
     removed = freed = 0
     try:
         length, size = await trimmer.length(name), await trimmer.size(name)

@@ -9,8 +9,8 @@ from datetime import datetime
 from pathlib import Path
 
 from hive_contracts.retention import RetentionSwept, Swept
-from hive_runtime.redis_trim import StreamTrimmer
 from hive_runtime.store_sweep import Pace
+from hive_runtime.trim import Trimmer
 from hive_supervisor.retention.config import RetentionSettings
 from hive_supervisor.retention.policy import Policy
 from hive_supervisor.retention.stores import sweep_stores
@@ -27,7 +27,7 @@ class Sweep:
 
     config: RetentionSettings
     data_dir: Path
-    trimmer: StreamTrimmer
+    trimmer: Trimmer
     agents: Callable[[], Iterable[str]]
 
     async def run(self, now: datetime, *, dry_run: bool) -> RetentionSwept:
