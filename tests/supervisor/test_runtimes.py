@@ -15,10 +15,11 @@ from tests.support.back_ends import BACK_ENDS, BackEnd
 from tests.support.processes import command_line, descendants
 from tests.support.waiting import until
 
+from hive_contracts.models import Network
 from hive_runtime.process import start_time
 from hive_supervisor.errors import CannotStart
 from hive_supervisor.runtimes import shim
-from hive_supervisor.runtimes.base import ContainerExit, ContainerRuntime, ContainerSpec, Limits, Network
+from hive_supervisor.runtimes.base import ContainerExit, ContainerRuntime, ContainerSpec, Limits
 from hive_supervisor.runtimes.launch import Launch
 from hive_supervisor.runtimes.ownership import hand_over
 

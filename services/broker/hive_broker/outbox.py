@@ -5,7 +5,9 @@ gets the same id, the inbox's dedup key stops a second delivery, and what is tol
 them, `message.delivered`, holds the whole message: the record follows from it.
 """
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 
 import structlog
 
@@ -23,6 +25,8 @@ from hive_contracts.names import BROADCAST, OPERATOR
 from hive_runtime.bus import Ack, Append, Batch, Bus, Delivery, Entry
 from hive_runtime.records.events import entry_time
 from hive_runtime.records.messages import from_milliseconds
+
+Handle = Callable[[list[Entry]], Awaitable[None]]
 
 log = structlog.get_logger()
 
@@ -185,6 +189,17 @@ class OutboxWorker:
         )
         identity = f"{message_id(self._sender, result.key, result.to)}:refused"
         return Envelope.of(fact, source=SOURCE, id=identity, subject=self._sender, correlation_id=result.key)
+
+
+def by_kind(sends: Handle, others: Mapping[frozenset[str], Handle]) -> Handle:
+    """One handler of an outbox that gives each entry to the one that it is for, in order; `sends` gets the rest."""
+    handlers = {kind: handle for kinds, handle in others.items() for kind in kinds}
+
+    async def handle(entries: list[Entry]) -> None:
+        for handler, run in groupby(entries, key=lambda entry: handlers.get(entry.fields.get("type", ""), sends)):
+            await handler(list(run))
+
+    return handle
 
 
 def _nudge(message: Message) -> Envelope:

@@ -28,10 +28,11 @@ from hive_broker.loops import LoopReport
 from hive_broker.mail import SOURCE, Mail
 from hive_broker.membership import Membership, slot
 from hive_broker.notify import Notifier
-from hive_broker.outbox import OutboxWorker
+from hive_broker.outbox import OutboxWorker, by_kind
 from hive_broker.record import Record
 from hive_broker.recorder import Recorder
-from hive_broker.threads import Threads, ThreadWorker, by_kind
+from hive_broker.threads import Threads, ThreadWorker
+from hive_broker.wishes import WishWorker
 from hive_contracts import streams
 from hive_contracts.errors import HiveError
 from hive_contracts.messages import RedriveMessage
@@ -218,7 +219,8 @@ class Broker:
         admission = Admission(self._depths, self._known, self._directory, self._limits)
         worker = OutboxWorker(name, bus=self._bus, known=self._known, admission=admission, loops=self._loops)
         requests = ThreadWorker(name, bus=self._bus, threads=self._threads)
-        handle = by_kind(worker.handle, requests.handle)
+        wishes = WishWorker(name, bus=self._bus, directory=self._directory)
+        handle = by_kind(worker.handle, {requests.kinds: requests.handle, wishes.kinds: wishes.handle})
         await self._serve(name, streams.outbox(name), streams.GROUP_BROKER, handle)
 
     async def _serve_live(self, name: str) -> None:

@@ -1,11 +1,9 @@
 """Requests about threads, out of an outbox: carried out or refused, answered, and only then acknowledged.
 
-They share the outbox with sends; `by_kind` keeps the order between the two. `Threads` are the parts of all workers.
+They share the outbox with sends. `Threads` are the parts of all workers.
 """
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Final
 
 import structlog
@@ -45,10 +43,6 @@ REQUESTS: Final[tuple[type[Payload], ...]] = (
     CancelReminder,
     ListThreads,
 )
-
-_TYPES: Final = frozenset(kind.TYPE for kind in REQUESTS)
-
-Handle = Callable[[list[Entry]], Awaitable[None]]
 
 log = structlog.get_logger()
 
@@ -96,6 +90,8 @@ class Threads:
 
 class ThreadWorker:
     """Handles the requests in the outbox of one principal. It is whose stream it is, whatever an entry says."""
+
+    kinds: Final = frozenset(kind.TYPE for kind in REQUESTS)
 
     def __init__(self, sender: str, *, bus: Bus, threads: Threads) -> None:
         self._sender = sender
@@ -169,20 +165,6 @@ class ThreadWorker:
         identity = f"{message_id(self._sender, envelope.id, envelope.type)}:{what}"
         reply = Envelope.of(payload, source=SOURCE, id=identity, subject=self._sender, correlation_id=envelope.id)
         return Append(streams.control(self._sender), reply)
-
-
-def by_kind(sends: Handle, requests: Handle) -> Handle:
-    """One handler of an outbox that gives each entry to the one that it is for, in order."""
-
-    async def handle(entries: list[Entry]) -> None:
-        for is_request, run in groupby(entries, key=_is_request):
-            await (requests if is_request else sends)(list(run))
-
-    return handle
-
-
-def _is_request(entry: Entry) -> bool:
-    return entry.fields.get("type") in _TYPES
 
 
 def _short(view: QuestionView) -> QuestionView:

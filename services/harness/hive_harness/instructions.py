@@ -25,8 +25,14 @@ is urgent wake you for a while; `open_threads` lists what is open.
 keep it true and short. Long conversations are shortened to a summary; what must survive that belongs into it.
 """
 
+_MANAGER: Final = """\
+- You look after the other agents: `list_agents` tells how they are, `get_logs` what a container wrote, `start`, \
+`stop` and `restart` do what they say. Supervise by what wakes you, not by looking again and again: that costs.
+"""
+
 _ROLES: Final = {Role.MANAGER: "the manager", Role.AGENT: "an agent"}
 
 
 def instructions(config: HarnessConfig) -> str:
-    return _TEXT.format(name=config.agent, role=_ROLES[config.role], operator=OPERATOR)
+    text = _TEXT + (_MANAGER if config.role is Role.MANAGER else "")
+    return text.format(name=config.agent, role=_ROLES[config.role], operator=OPERATOR)

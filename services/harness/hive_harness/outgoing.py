@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from hive_contracts import streams
+from hive_contracts.agents import CommandDone, CommandFailed
 from hive_contracts.envelope import Envelope, Payload
 from hive_contracts.errors import InvalidName, Refused, Unavailable
 from hive_contracts.ids import question_id
@@ -18,7 +19,16 @@ from hive_runtime.bus import Bus
 Answer = MessageAccepted | MessageRefused
 ThreadAnswer = ThreadAccepted | ThreadRefused | ThreadsListed
 
-ANSWERS: Final = (MessageAccepted, MessageRefused, ThreadAccepted, ThreadRefused, ThreadsListed, QuestionAnswered)
+ANSWERS: Final = (
+    MessageAccepted,
+    MessageRefused,
+    ThreadAccepted,
+    ThreadRefused,
+    ThreadsListed,
+    QuestionAnswered,
+    CommandDone,
+    CommandFailed,
+)
 
 _BY_TYPE: Final[dict[str, type[Payload]]] = {kind.TYPE: kind for kind in ANSWERS}
 
@@ -93,6 +103,14 @@ class Outgoing:
         """
         answer = await self._exchange(payload, key)
         return answer if isinstance(answer, ThreadAccepted | ThreadRefused | ThreadsListed) else None
+
+    async def wish(self, payload: Payload, key: str) -> CommandDone | CommandFailed | None:
+        """The supervisor's answer to a manager's wish; None when it gave none in time: the wish is stored.
+
+        May be called again with the same key. Raises `Unavailable` when it could not be stored.
+        """
+        answer = await self._exchange(payload, key)
+        return answer if isinstance(answer, CommandDone | CommandFailed) else None
 
     def question_id(self, key: str) -> str:
         """The id of the question that is asked under `key`."""

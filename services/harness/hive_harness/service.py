@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from hive_contracts import streams
-from hive_contracts.agents import Engine
+from hive_contracts.agents import Engine, Role
 from hive_contracts.errors import HiveError
 from hive_contracts.ids import new_id
 from hive_contracts.models import ModelChanged
@@ -28,6 +28,7 @@ from hive_harness.leftovers import end_leftovers
 from hive_harness.life import Life, utc_now
 from hive_harness.live import LivePublisher
 from hive_harness.loop import TurnLoop
+from hive_harness.manager import ManagerTools
 from hive_harness.model import ModelChoice
 from hive_harness.notes import Notes
 from hive_harness.outgoing import ANSWERS, Outgoing
@@ -96,6 +97,8 @@ class Harness:
             config, current=self._current, inbox=self._inbox, outgoing=self._outgoing, status=self.status
         )
         toolbox.add(*ThreadTools(self._current, self._outgoing).tools)
+        if config.role is Role.MANAGER:
+            toolbox.add(*ManagerTools(config.agent, self._current, self._outgoing).tools)
         permissions = Permissions(
             config.policy,
             current=self._current,

@@ -30,6 +30,7 @@ from hive_supervisor.fleet import SOURCE, Fleet
 from hive_supervisor.retention.schedule import Retention
 from hive_supervisor.rotation import Rotation
 from hive_supervisor.store import Answer, NewAgent, SupervisorStore, Unit
+from hive_supervisor.wishes import Looks, asker_of, check_wish
 
 SETTLE_TIMEOUT_S: Final = 8.0
 """How long an answer waits for the container to get where it is wanted, in seconds."""
@@ -44,9 +45,17 @@ class Commands:
     """Changes the store, then lets the fleet do what it says."""
 
     def __init__(
-        self, *, bus: Bus, store: SupervisorStore, fleet: Fleet, retention: Retention, rotation: Rotation
+        self,
+        *,
+        bus: Bus,
+        store: SupervisorStore,
+        fleet: Fleet,
+        retention: Retention,
+        rotation: Rotation,
+        looks: Looks,
     ) -> None:
         self._bus = bus
+        self._looks = looks
         self._store = store
         self._fleet = fleet
         self._retention = retention
@@ -55,46 +64,51 @@ class Commands:
     async def handle(self, entries: list[Entry]) -> None:
         """Carry out each command, in order; a repeated one only repeats its answer."""
         for entry in entries:
-            answer = await self._answer(entry)
-            appends = [Append(streams.EVENTS, answer)] if answer else []
+            appends = await self._answer(entry)
             acks = [Ack(streams.COMMANDS_SUPERVISOR, streams.GROUP_SUPERVISOR, [entry.id], delete=True)]
             await self._bus.write(Batch(appends, acks))
 
-    async def _answer(self, entry: Entry) -> Envelope | None:
+    async def _answer(self, entry: Entry) -> list[Append]:
         try:
             command = Envelope.decode(entry.fields)
         except MalformedEnvelope as error:
             log.warning("command is malformed", entry=entry.id, reason=str(error)[:200])
-            return None
-        answer = self._store.answer(command.id) or await self._carry_out(command)
+            return []
+        try:
+            check_wish(command)
+            if found := await self._looks.answer(command):
+                return _told(command, CommandDone(command=command.type, subject=command.subject, result=found))
+            answer = self._store.answer(command.id) or await self._carry_out(command)
+        except MalformedEnvelope as error:
+            answer = Answer("invalid", str(error))
+        except HiveError as error:
+            answer = Answer(error.code, str(error))
         if answer is None:
-            return None
+            return []
         log.info("command answered", type=command.type, subject=command.subject, code=answer.code or "done")
-        fact: CommandDone | CommandFailed
         if answer.code:
-            fact = CommandFailed(command=command.type, subject=command.subject, code=answer.code, reason=answer.reason)
-        else:
-            fact = CommandDone(command=command.type, subject=command.subject)
-        return Envelope.of(
-            fact, source=SOURCE, id=f"{command.id}:answer"[:128], subject=command.subject, correlation_id=command.id
-        )
+            refusal = CommandFailed(
+                command=command.type, subject=command.subject, code=answer.code, reason=answer.reason
+            )
+            return _told(command, refusal)
+        return _told(command, CommandDone(command=command.type, subject=command.subject, result=self._now(command)))
+
+    def _now(self, command: Envelope) -> dict[str, str]:
+        """For a manager, what became of the agent."""
+        status = self._fleet.status(command.subject) if asker_of(command) else None
+        return {"status": status.value} if status else {}
 
     async def _carry_out(self, command: Envelope) -> Answer | None:
         """Change what is wanted and remember the answer as one; then let it happen. None: answered by another."""
-        try:
-            if command.type == SweepRetention.TYPE:
-                self._retention.request(command)
-                return None
-            if command.type == RotateCredentials.TYPE:
-                await self._rotation.request(command)
-                return Answer()
-            with self._store.unit() as unit:
-                name = _change(unit, command)
-                unit.remember(command.id, Answer(), datetime.now(UTC))
-        except MalformedEnvelope as error:
-            return Answer("invalid", str(error))
-        except HiveError as error:
-            return Answer(error.code, str(error))
+        if command.type == SweepRetention.TYPE:
+            self._retention.request(command)
+            return None
+        if command.type == RotateCredentials.TYPE:
+            await self._rotation.request(command)
+            return Answer()
+        with self._store.unit() as unit:
+            name = _change(unit, command)
+            unit.remember(command.id, Answer(), datetime.now(UTC))
         if command.type == SetModel.TYPE:
             await self._fleet.tell_model(name)
             return Answer()
@@ -105,6 +119,15 @@ class Commands:
         except TimeoutError:
             log.info("still on its way", agent=name)
         return Answer()
+
+
+def _told(command: Envelope, fact: CommandDone | CommandFailed) -> list[Append]:
+    """To everyone who watches, or to the manager whose wish it was: with the key by which it waits."""
+    identity = f"{command.id}:answer"[:128]
+    asker = asker_of(command)
+    answered = command.correlation_id if asker else command.id
+    envelope = Envelope.of(fact, source=SOURCE, id=identity, subject=command.subject, correlation_id=answered)
+    return [Append(streams.control(asker) if asker else streams.EVENTS, envelope)]
 
 
 def _change(unit: Unit, command: Envelope) -> str:

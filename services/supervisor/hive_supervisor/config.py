@@ -7,9 +7,8 @@ from typing import Final
 from pydantic import Field
 
 from hive_contracts.agents import Engine
-from hive_contracts.models import DEFAULT_MODEL, ModelName
+from hive_contracts.models import DEFAULT_MODEL, ModelName, Network
 from hive_runtime.settings import Settings
-from hive_supervisor.runtimes.base import Network
 
 FIRST_ID: Final = 0x4000_0000
 LAST_FIRST_ID: Final = 0x7000_0000

@@ -55,17 +55,19 @@ def spec_for(agent: Agent, *, premises: Premises, password: str) -> ContainerSpe
         secrets=_secrets(agent, premises, password),
         readable=_readable(config),
         redis_socket=socket,
-        limits=_limits(config),
-        network=config.network,
+        limits=_limits(agent, config),
+        network=agent.config.network or config.network,
     )
 
 
-def _limits(config: SupervisorSettings) -> Limits:
+def _limits(agent: Agent, config: SupervisorSettings) -> Limits:
+    """The hive's, with what the agent's own configuration says instead."""
+    own = agent.config.limits
     return Limits(
-        memory_bytes=config.limit_memory_mb * MIB,
-        cpus=config.limit_cpus,
-        pids=config.limit_pids,
-        open_files=config.limit_open_files,
+        memory_bytes=(own.memory_mib or config.limit_memory_mb) * MIB,
+        cpus=own.cpus or config.limit_cpus,
+        pids=own.pids or config.limit_pids,
+        open_files=own.open_files or config.limit_open_files,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from hive_contracts import streams
-from hive_contracts.agents import AgentCreated, AgentPurged, AgentState, Desired, Role, TurnState
+from hive_contracts.agents import AgentCreated, AgentPurged, AgentState, ContainerStatus, Desired, Role, TurnState
 from hive_contracts.envelope import Envelope, Payload
 from hive_contracts.models import ModelChanged
 from hive_contracts.names import MANAGER
@@ -95,6 +95,10 @@ class Fleet:
     def wanted(self, name: str) -> Desired | None:
         """What is wanted of `name`; None when it is nobody's name."""
         return self._agents[name].desired if name in self._agents else None
+
+    def status(self, name: str) -> ContainerStatus | None:
+        """What the container of `name` is; None when it is nobody's name."""
+        return self._keepers[name].status if name in self._keepers else None
 
     async def restart(self, name: str) -> None:
         """Its container ends, with its grace, and starts again; what it had not handled stays."""

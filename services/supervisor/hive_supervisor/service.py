@@ -31,6 +31,7 @@ from hive_supervisor.runtimes.base import ContainerRuntime
 from hive_supervisor.runtimes.choose import Choice, Place, choose
 from hive_supervisor.server import Server
 from hive_supervisor.store import SupervisorStore
+from hive_supervisor.wishes import Looks
 
 log = structlog.get_logger()
 
@@ -76,7 +77,8 @@ async def serve(
         group.create_task(beat(bus, "supervisor"))
         group.create_task(server.watch())
         group.create_task(tell_when_replaced(store.base, bus, source=SOURCE, brought_back=BROUGHT_BACK))
-        commands = Commands(bus=bus, store=store, fleet=fleet, retention=retention, rotation=rotation)
+        looks = Looks(bus, runtime)
+        commands = Commands(bus=bus, store=store, fleet=fleet, retention=retention, rotation=rotation, looks=looks)
         group.create_task(_serve_commands(bus, commands))
         group.create_task(rotation.run())
         group.create_task(retention.run())

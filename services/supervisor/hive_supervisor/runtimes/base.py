@@ -8,6 +8,8 @@ from pathlib import Path
 from signal import SIGKILL
 from typing import Final, Protocol
 
+from hive_contracts.models import Network
+
 REBOOT: Final = 133
 """The exit status of a container that asks to be started anew; systemd-nspawn's own word for it."""
 
@@ -20,13 +22,6 @@ HARNESS_ID: Final = 1001
 
 OUTPUT_LIMIT: Final = 65_536
 """So many bytes of what an `exec` printed are kept, the last."""
-
-
-class Network(StrEnum):
-    """What a container reaches beside Redis: nothing, or what the machine reaches."""
-
-    NONE = "none"
-    HOST = "host"
 
 
 class User(StrEnum):

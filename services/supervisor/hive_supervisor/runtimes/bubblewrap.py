@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from hive_supervisor.runtimes.base import ContainerSpec, Network
+from hive_contracts.models import Network
+from hive_supervisor.runtimes.base import ContainerSpec
 
 PROBE_TIMEOUT_S: Final = 10
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from hive_contracts.errors import TimedOut
+from hive_contracts.models import Network
 from hive_supervisor.config import Isolation
 from hive_supervisor.errors import CannotStart
 from hive_supervisor.runtimes import bubblewrap, launch, process_tree, shim
@@ -25,7 +26,6 @@ from hive_supervisor.runtimes.base import (
     ContainerRuntime,
     ContainerSpec,
     Executed,
-    Network,
     Usage,
     User,
 )

@@ -1,0 +1,109 @@
+"""The MCP tools that only the manager has: look after the other agents. The broker refuses them to anybody else."""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from pydantic import Field
+
+from hive_contracts.agents import CommandDone, CommandFailed, RestartAgent, StartAgent, StopAgent
+from hive_contracts.envelope import Payload
+from hive_contracts.errors import HiveError, Refused
+from hive_contracts.ids import new_id
+from hive_contracts.wishes import MAX_LOG_LINES, GetLogs, ListAgents
+from hive_harness.errors import NotInTurn
+from hive_harness.outgoing import Outgoing, check_name
+from hive_harness.tools import OTHER_ARGUMENTS, Arguments, Tool, ToolAnswer, refusal
+from hive_harness.turn import CurrentTurn
+
+STORED: Final = "stored; the hive will do it by itself and has not answered yet: look with list_agents"
+
+Words = Callable[[dict[str, Any]], str]
+
+
+class NoArguments(Arguments):
+    pass
+
+
+class NameArguments(Arguments):
+    name: str = Field(description="The agent's name.")
+
+
+class LogArguments(NameArguments):
+    lines: int = Field(default=50, ge=1, le=MAX_LOG_LINES, description="How many of the last lines.")
+
+
+class ManagerTools:
+    """`tools` are for a manager's toolbox. What changes anything needs a turn, which gives its call a key."""
+
+    def __init__(self, agent: str, current: CurrentTurn, outgoing: Outgoing) -> None:
+        self._agent = agent
+        self._current = current
+        self._outgoing = outgoing
+        self.tools: tuple[Tool, ...] = (
+            Tool(
+                "list_agents",
+                "Every agent of the hive: its role, container, what it does now, how many messages wait for it.",
+                NoArguments,
+                self._list_agents,
+            ),
+            Tool("start", "Start an agent that is stopped or crashed.", NameArguments, self._lifecycle(StartAgent)),
+            Tool(
+                "stop",
+                "Stop an agent's container. Its state and its messages are kept.",
+                NameArguments,
+                self._lifecycle(StopAgent),
+            ),
+            Tool(
+                "restart",
+                "Stop an agent's container and start it again; a message in hand is taken up again.",
+                NameArguments,
+                self._lifecycle(RestartAgent),
+            ),
+            Tool("get_logs", "The last lines that an agent's container wrote.", LogArguments, self._get_logs),
+        )
+
+    async def _list_agents(self, _arguments: NoArguments) -> ToolAnswer:
+        return await self._ask(ListAgents(), new_id(), lambda result: _as_json(result.get("agents", [])))
+
+    async def _get_logs(self, arguments: LogArguments) -> ToolAnswer:
+        check_name(arguments.name)
+        wish = GetLogs(name=arguments.name, lines=arguments.lines)
+        return await self._ask(wish, new_id(), lambda result: "\n".join(result.get("lines", ())) or "(nothing)")
+
+    def _lifecycle(self, kind: Callable[..., Payload]) -> Callable[[Any], Awaitable[ToolAnswer]]:
+        async def call(arguments: NameArguments) -> ToolAnswer:
+            check_name(arguments.name)
+            if arguments.name == self._agent:
+                raise Refused("you cannot do this to yourself; ask the operator")
+            wish = kind(name=arguments.name)
+            turn = self._current.turn
+            if turn is None:
+                raise NotInTurn("there is no turn now: do this while you work on a message")
+            key = turn.reserve_call_key(wish.TYPE, arguments.name)
+            try:
+                answer = await self._ask(
+                    wish, key, lambda done: f"{arguments.name} is {done.get('status', 'on its way')}"
+                )
+            except HiveError:
+                turn.give_back_call_key(wish.TYPE, arguments.name)
+                raise
+            if answer.is_error:
+                turn.give_back_call_key(wish.TYPE, arguments.name)
+            return answer
+
+        return call
+
+    async def _ask(self, wish: Payload, key: str, words: Words) -> ToolAnswer:
+        match await self._outgoing.wish(wish, key):
+            case CommandDone(result=result):
+                return ToolAnswer((words(result),))
+            case CommandFailed(reason=reason):
+                return refusal(reason, OTHER_ARGUMENTS)
+            case _:
+                return ToolAnswer((STORED,))
+
+
+def _as_json(document: Any) -> str:
+    """JSON, so that no text in it can pass for a field."""
+    return json.dumps(document, ensure_ascii=False)
