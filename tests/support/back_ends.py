@@ -12,6 +12,7 @@ from typing import Final
 
 import pytest
 
+from hive_contracts.ids import new_id
 from hive_supervisor.config import Isolation
 from hive_supervisor.runtimes import bubblewrap
 from hive_supervisor.runtimes.base import ContainerRuntime, ContainerSpec
@@ -26,6 +27,7 @@ echo "started $TOKEN"
 [ -n "$EXIT" ] && exit "$EXIT"
 while :; do sleep 600 & wait $!; done
 """
+_SYSTEMD_RUNS: Final = Path("/run/systemd/system")
 PROGRAM: Final = ("/bin/sh", "-c", SCRIPT)
 """Says `started $TOKEN`; then ends with the status $EXIT if that is set, else on SIGTERM, unless $STUBBORN is set."""
 
@@ -94,4 +96,19 @@ def _bubblewrap(folder: Path) -> BackEnd:
     )
 
 
-BACK_ENDS: Final[Mapping[str, Make]] = {"memory": _memory, "plain": _plain, "bubblewrap": _bubblewrap}
+def _nspawn(folder: Path) -> BackEnd:
+    from tests.support.nspawn_host import agent_root  # noqa: PLC0415
+
+    from hive_supervisor.runtimes.nspawn import Image, NspawnRuntime  # noqa: PLC0415  only where systemd runs
+
+    key, root = new_id(), agent_root()
+    return BackEnd(
+        lambda: NspawnRuntime(folder / "agents", key, lambda _: Image("test", root), program=PROGRAM),
+        lambda name, **environment: spec_in(folder, name, **environment),
+    )
+
+
+BACK_ENDS: Final[Mapping[str, Make]] = {"memory": _memory, "plain": _plain, "bubblewrap": _bubblewrap} | (
+    {"nspawn": _nspawn} if _SYSTEMD_RUNS.is_dir() else {}
+)
+"""nspawn where systemd is this machine's process 1; `tests/system/test_nspawn.py` boots such a machine."""

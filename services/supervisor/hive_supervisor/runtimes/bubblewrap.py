@@ -58,13 +58,14 @@ def command(spec: ContainerSpec, program: Sequence[str], *, accounts_dir: Path) 
         words += ["--ro-bind", str(accounts_dir / name), f"/etc/{name}"]
     if spec.redis_socket:
         words += [*_ways_to(REDIS_SOCKET), "--ro-bind", str(spec.redis_socket.parent), str(REDIS_SOCKET.parent)]
-    return [*words, "--chdir", str(STATE), "--", *_as_user(spec.uid, spec.harness_uid), *program]
+    return [*words, "--chdir", str(STATE), "--", *as_user(spec.uid, spec.harness_uid), *program]
 
 
 def enter(pid: int, uid: int | None, command: Sequence[str]) -> list[str]:
     """`command` in the sandbox of the process `pid`, as the user `uid`, without any capability."""
     others = [option for name, option in _NAMESPACES.items() if _namespace(pid, name) != _namespace("self", name)]
-    return ["nsenter", "--target", str(pid), *others, "--preserve-credentials", "--wd", "--", *_as_user(uid), *command]
+    same_user = ["--preserve-credentials"] if uid is None else []
+    return ["nsenter", "--target", str(pid), *others, *same_user, "--wd", "--", *as_user(uid), *command]
 
 
 def write_accounts(spec: ContainerSpec, accounts_dir: Path) -> None:
@@ -85,7 +86,7 @@ def why_not() -> str:
     """Why bubblewrap cannot be used here; empty when it can."""
     if shutil.which("bwrap") is None:
         return "bubblewrap is not installed (package bubblewrap)"
-    probe = ["bwrap", "--unshare-pid", *_system(), "--proc", "/proc", "--dev", "/dev", "--", *_as_user(_probe_uid())]
+    probe = ["bwrap", "--unshare-pid", *_system(), "--proc", "/proc", "--dev", "/dev", "--", *as_user(_probe_uid())]
     try:
         done = subprocess.run([*probe, "true"], capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -105,8 +106,11 @@ def _probe_uid() -> int | None:
     return 65_534 if os.geteuid() == 0 else None
 
 
-def _as_user(uid: int | None, harness_uid: int | None = None) -> list[str]:
-    """The harness is of the engine's group, so that it can enter the agent's /state."""
+def as_user(uid: int | None, harness_uid: int | None = None) -> list[str]:
+    """What becomes that user before it runs a program: `uid` without any capability, or the harness with its few.
+
+    The harness is of the engine's group, so that it can enter the agent's /state.
+    """
     if uid is None:
         return []
     user, kept = str(harness_uid or uid), ""

@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from hive_contracts.errors import TimedOut
 from hive_contracts.models import Network
 from hive_supervisor.config import Isolation
 from hive_supervisor.errors import CannotStart
 from hive_supervisor.runtimes import bubblewrap, launch, process_tree, shim
 from hive_supervisor.runtimes.base import (
-    OUTPUT_LIMIT,
     Container,
     ContainerExit,
     ContainerRuntime,
@@ -29,6 +27,7 @@ from hive_supervisor.runtimes.base import (
     Usage,
     User,
 )
+from hive_supervisor.runtimes.executing import run_bounded
 from hive_supervisor.runtimes.launch import Launch
 from hive_supervisor.runtimes.log_tail import tail
 
@@ -155,7 +154,7 @@ class ProcessRuntime:
             raise CannotStart(f"the {NAME} runtime has no root inside a container")
         uid = made.harness_uid if user is User.HARNESS and made.harness_uid else made.uid
         words = bubblewrap.enter(inside, uid, command) if made.sandboxed else list(command)
-        return await _run(words, made.environment, None if made.sandboxed else made.folder, timeout_s)
+        return await run_bounded(words, made.environment, None if made.sandboxed else made.folder, timeout_s)
 
     async def logs(self, name: str, lines: int) -> tuple[str, ...]:
         made = launch.read(self._agents_dir / name)
@@ -257,29 +256,6 @@ def _limited(spec: ContainerSpec) -> list[str]:
     files = min(spec.limits.open_files, most) if most != resource.RLIM_INFINITY else spec.limits.open_files
     pids = [f"--nproc={spec.limits.pids}"] if spec.uid is not None else []
     return ["prlimit", f"--nofile={files}", *pids, "--"]
-
-
-async def _run(words: Sequence[str], environment: dict[str, str], folder: Path | None, timeout_s: float) -> Executed:
-    process = await asyncio.create_subprocess_exec(
-        *words,
-        env=environment,
-        cwd=folder,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        async with asyncio.timeout(timeout_s):
-            output, _ = await process.communicate()
-    except TimeoutError as error:
-        raise TimedOut(f"{words[-1]} did not end within {timeout_s:.0f} s") from error
-    finally:
-        if process.returncode is None:
-            os.killpg(process.pid, signals.SIGKILL)
-        ended = await process.wait()
-    status = ended if ended >= 0 else 128 - ended
-    return Executed(status, output[-OUTPUT_LIMIT:].decode(errors="replace"))
 
 
 async def _ended(pid: int) -> None:
