@@ -23,7 +23,7 @@ BOUND_S = 120
 
 @pytest.fixture(params=list(BACK_ENDS))
 def back_end(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BackEnd]:
-    found = BACK_ENDS[request.param](tmp_path)
+    found = BACK_ENDS[request.param](tmp_path, request.getfixturevalue)
     try:
         yield found
     finally:

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.system
 
 @pytest.fixture(params=["plain", "bubblewrap"])
 def back_end(request: pytest.FixtureRequest, tmp_path: Path) -> BackEnd:
-    return BACK_ENDS[request.param](tmp_path)
+    return BACK_ENDS[request.param](tmp_path, request.getfixturevalue)
 
 
 def run(scenario: Callable[[], Awaitable[None]]) -> None:
@@ -114,9 +114,9 @@ def test_a_start_that_fails_leaves_nothing_running_and_no_record(tmp_path: Path)
     assert shim.since(tmp_path) is None
 
 
-def test_what_cannot_be_made_or_started_is_a_sentence(tmp_path: Path) -> None:
+def test_what_cannot_be_made_or_started_is_a_sentence(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     async def scenario() -> None:
-        plain = BACK_ENDS["plain"](tmp_path)
+        plain = BACK_ENDS["plain"](tmp_path, request.getfixturevalue)
         runtime, ada = plain.runtime(), plain.spec("ada")
         with pytest.raises(CannotStart, match="no network"):
             await runtime.create(replace(ada, network=Network.NONE))
@@ -136,9 +136,9 @@ def test_what_cannot_be_made_or_started_is_a_sentence(tmp_path: Path) -> None:
     run(scenario)
 
 
-def test_without_a_network_there_is_only_the_loopback(tmp_path: Path) -> None:
+def test_without_a_network_there_is_only_the_loopback(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     async def scenario() -> None:
-        sandbox = BACK_ENDS["bubblewrap"](tmp_path)
+        sandbox = BACK_ENDS["bubblewrap"](tmp_path, request.getfixturevalue)
         runtime, ada = sandbox.runtime(), replace(sandbox.spec("ada"), network=Network.NONE)
         await is_up(runtime, ada)
         devices = (await runtime.exec("ada", ["cat", "/proc/net/dev"])).output

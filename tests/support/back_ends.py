@@ -5,12 +5,14 @@ A container of the suite runs `PROGRAM`, so a back-end must let its tests say wh
 
 import os
 import sys
+import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
+from tests.support.docker_engine import SMALL_IMAGE, DockerEngine
 
 from hive_contracts.ids import new_id
 from hive_supervisor.config import Isolation
@@ -46,7 +48,10 @@ class BackEnd:
     clean_up: Callable[[], None] = field(default=lambda: None)
 
 
-Make = Callable[[Path], BackEnd]
+Fixture = Callable[[str], Any]
+"""Gives what a fixture of that name is."""
+
+Make = Callable[[Path, Fixture], BackEnd]
 
 
 def spec_in(folder: Path, name: str = "ada", **environment: str) -> ContainerSpec:
@@ -72,7 +77,7 @@ def skip(reason: str) -> None:
     pytest.skip(f"{reason}; install it to run this")
 
 
-def _memory(folder: Path) -> BackEnd:
+def _memory(folder: Path, _: Fixture) -> BackEnd:
     def program(spec: ContainerSpec) -> int | None:
         return int(spec.environment["EXIT"]) if "EXIT" in spec.environment else None
 
@@ -80,14 +85,14 @@ def _memory(folder: Path) -> BackEnd:
     return BackEnd(lambda: MemoryRuntime(machine, program), lambda name, **env: spec_in(folder, name, **env))
 
 
-def _plain(folder: Path) -> BackEnd:
+def _plain(folder: Path, _: Fixture) -> BackEnd:
     return BackEnd(
         lambda: ProcessRuntime(folder / "agents", Isolation.NONE, program=PROGRAM),
         lambda name, **environment: spec_in(folder, name, **environment),
     )
 
 
-def _bubblewrap(folder: Path) -> BackEnd:
+def _bubblewrap(folder: Path, _: Fixture) -> BackEnd:
     if reason := bubblewrap.why_not():
         skip(reason)
     return BackEnd(
@@ -96,7 +101,7 @@ def _bubblewrap(folder: Path) -> BackEnd:
     )
 
 
-def _nspawn(folder: Path) -> BackEnd:
+def _nspawn(folder: Path, _: Fixture) -> BackEnd:
     from tests.support.nspawn_host import agent_root  # noqa: PLC0415
 
     from hive_supervisor.runtimes.nspawn import Image, NspawnRuntime  # noqa: PLC0415  only where systemd runs
@@ -108,7 +113,23 @@ def _nspawn(folder: Path) -> BackEnd:
     )
 
 
-BACK_ENDS: Final[Mapping[str, Make]] = {"memory": _memory, "plain": _plain, "bubblewrap": _bubblewrap} | (
-    {"nspawn": _nspawn} if _SYSTEMD_RUNS.is_dir() else {}
-)
+def _docker(folder: Path, fixture: Fixture) -> BackEnd:
+    engine: DockerEngine = fixture("docker")
+    hive_id = uuid.uuid4().hex
+
+    def spec(name: str, **environment: str) -> ContainerSpec:
+        return replace(spec_in(folder, name, **environment), image=SMALL_IMAGE)
+
+    return BackEnd(
+        lambda: engine.runtime(folder / "agents", hive_id=hive_id, program=PROGRAM), spec, limits_memory=True
+    )
+
+
+BACK_ENDS: Final[Mapping[str, Make]] = {
+    "memory": _memory,
+    "plain": _plain,
+    "bubblewrap": _bubblewrap,
+    "docker": _docker,
+    **({"nspawn": _nspawn} if _SYSTEMD_RUNS.is_dir() else {}),
+}
 """nspawn where systemd is this machine's process 1; `tests/system/test_nspawn.py` boots such a machine."""

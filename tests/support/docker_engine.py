@@ -3,6 +3,7 @@
 Its images are made of this machine's files, so nothing is fetched.
 """
 
+import contextlib
 import io
 import os
 import shutil
@@ -18,9 +19,13 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.support.processes import command_line, descendants
 from tests.support.waiting import wait_until
 
 from hive_runtime.process import die_with_parent
+from hive_supervisor.runtimes.docker import DockerRuntime
+from hive_supervisor.runtimes.docker_api import Engine
+from hive_supervisor.runtimes.docker_config import PROGRAM
 
 START_S: Final = 60
 STOP_S: Final = 60
@@ -31,16 +36,28 @@ PROGRAMS: Final = (
     "chown", "ln", "cp", "rm", "dd", "head", "mknod", "kill", "grep", "setpriv", "mount", "unshare", "python3",
 )
 # fmt: on
-_START: Final = 'ip link set lo up 2>/dev/null; exec dockerd "$@"'
+CONTAINERD: Final = """
+version = 2
+root = "{directory}/data/containerd"
+state = "{directory}/state"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+address = "{directory}/containerd.sock"
+"""
 
 
 @dataclass(slots=True)
 class DockerEngine:
-    """`directory` holds all that it has; `options` are dockerd's."""
+    """`directory` holds all that it has; `options` are dockerd's. Below it runs a containerd, as on any host.
+
+    `disk_bytes`: the size of its disk, which is then its own.
+    """
 
     directory: Path
+    disk_bytes: int | None = None
     options: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
+    containerd: subprocess.Popen[bytes] | None = None
 
     @property
     def socket(self) -> Path:
@@ -48,31 +65,70 @@ class DockerEngine:
 
     def start(self) -> None:
         """Returns when it answers."""
+        if self.containerd is None:
+            self._start_containerd()
         # fmt: off
-        command = [
+        self.process = self._run([
+            *self._beside_containerd(), "dockerd", "--containerd", str(self.directory / "containerd.sock"),
             "--data-root", str(self.directory / "data"), "--exec-root", str(self.directory / "exec"),
             "--host", f"unix://{self.socket}", "--pidfile", str(self.directory / "docker.pid"),
             "--bridge", "none", *self.options,
-        ]
+        ])
         # fmt: on
-        with (self.directory / "dockerd.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                ["unshare", "--net", "sh", "-c", _START, "dockerd", *command],
-                stdout=log,
-                stderr=log,
-                preexec_fn=die_with_parent(signal.SIGTERM),
-                start_new_session=True,
-            )
         wait_until(lambda: self._answers() or self._over(), within_s=START_S)
         if self._over():
-            log_text = (self.directory / "dockerd.log").read_text()[-2000:]
-            raise AssertionError(f"dockerd does not start here:\n{log_text}")
+            raise AssertionError(f"dockerd does not start here:\n{self.log.read_text()[-2000:]}")
+
+    def _start_containerd(self) -> None:
+        """In a network of its own, and with a disk of its own if that is to be of a size."""
+        data, config = self.directory / "data", self.directory / "containerd.toml"
+        data.mkdir()
+        config.write_text(CONTAINERD.format(directory=self.directory))
+        steps = ["ip link set lo up 2>/dev/null", f"exec containerd --config {config}"]
+        if self.disk_bytes is not None:
+            steps.insert(0, f"mount -t tmpfs -o size={self.disk_bytes} none {data}")
+        mounts = [] if self.disk_bytes is None else ["--mount"]
+        self.containerd = self._run(["unshare", "--net", *mounts, "sh", "-c", "; ".join(steps)])
+        wait_until((self.directory / "containerd.sock").exists, within_s=START_S)
+
+    def _beside_containerd(self) -> list[str]:
+        assert self.containerd
+        return ["nsenter", "--target", str(self.containerd.pid), "--net", "--mount", "--"]
+
+    def _run(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                command, stdout=log, stderr=log, preexec_fn=die_with_parent(signal.SIGTERM), start_new_session=True
+            )
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "engine.log"
+
+    @property
+    def disk(self) -> Path:
+        """Where its data is, seen from here."""
+        assert self.containerd
+        return Path(f"/proc/{self.containerd.pid}/root{self.directory}/data")
 
     def stop(self) -> None:
         """It stops its containers first, unless it was told to let them live."""
         if self.process:
             self.process.terminate()
             self.process.wait(STOP_S)
+
+    def end(self) -> None:
+        """All of it is gone, whatever state it was in."""
+        for process in (self.process, self.containerd):
+            if process and process.poll() is None:
+                process.terminate()
+                process.wait(STOP_S)
+        for pid in _pids_with(str(self.directory)):
+            for each in descendants(pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(each, signal.SIGKILL)
+        for point in _mounts_in(self.directory):
+            subprocess.run(["umount", "--lazy", point], check=False)
 
     def kill(self) -> None:
         """As `kill -9` of the engine alone."""
@@ -92,6 +148,11 @@ class DockerEngine:
         )
         assert done.returncode == 0, f"docker {arguments}: {done.stderr.decode()}"
         return done.stdout.decode().strip()
+
+    def runtime(self, agents_dir: Path, *, hive_id: str, program: Sequence[str] = PROGRAM) -> DockerRuntime:
+        """A back-end on it, as a supervisor makes it."""
+        engine = Engine.model_validate_json(self.docker("info", "--format", "{{json .}}"))
+        return DockerRuntime(agents_dir, self.socket, hive_id=hive_id, engine=engine, program=program)
 
     def remove_all(self) -> None:
         """Every container there is."""
@@ -115,26 +176,29 @@ def why_no_docker() -> str:
     """Why the tests cannot start an engine here; empty when they can."""
     if os.geteuid() != 0:
         return "only root can start a Docker engine"
-    missing = [program for program in ("dockerd", "docker", "unshare") if shutil.which(program) is None]
+    missing = [program for program in ("dockerd", "containerd", "docker", "nsenter") if shutil.which(program) is None]
     return f"{' and '.join(missing)} not installed (packages docker.io, docker-cli)" if missing else ""
 
 
 @contextmanager
-def docker_engine(*options: str) -> Iterator[DockerEngine]:
-    """A running engine with the image `small`. Skips where there can be none; under CI that fails."""
+def docker_engine(*, disk_bytes: int | None = None) -> Iterator[DockerEngine]:
+    """A running engine with the image `small`, on a disk of its own if that is to be of a size.
+
+    Skips where there can be none; under CI that fails.
+    """
     if reason := why_no_docker():
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
     with tempfile.TemporaryDirectory(prefix="hive-docker-", ignore_cleanup_errors=True) as directory:
-        engine = DockerEngine(Path(directory), options)
-        engine.start()
+        engine = DockerEngine(Path(directory), disk_bytes)
         try:
+            engine.start()
             engine.docker("import", "-", SMALL_IMAGE, given=small_root(PROGRAMS))
             yield engine
-        finally:
             engine.remove_all()
-            engine.stop()
+        finally:
+            engine.end()
 
 
 def small_root(programs: Sequence[str]) -> bytes:
@@ -164,3 +228,17 @@ def _with_libraries(program: str) -> Iterator[Path]:
 def _without_caches(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
     skipped = ("__pycache__", "/test/", "/idlelib/", "/dist-packages/")
     return None if any(word in entry.name for word in skipped) else entry
+
+
+def _pids_with(word: str) -> list[int]:
+    return [
+        int(path.name)
+        for path in Path("/proc").iterdir()
+        if path.name.isdigit() and word in command_line(int(path.name))
+    ]
+
+
+def _mounts_in(directory: Path) -> list[str]:
+    """The deepest first."""
+    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return sorted((point for point in points if point.startswith(f"{directory}/")), reverse=True)

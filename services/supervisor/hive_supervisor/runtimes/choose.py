@@ -15,6 +15,7 @@ from hive_supervisor.config import RuntimeChoice, SupervisorSettings
 from hive_supervisor.runtimes.base import ContainerRuntime
 
 BACK_ENDS: Final[Mapping[RuntimeChoice, str]] = {
+    RuntimeChoice.DOCKER: "hive_supervisor.runtimes.docker",
     RuntimeChoice.PROCESS: "hive_supervisor.runtimes.process",
 }
 """The strongest first. A module is loaded when it is tried, for it may stand on a library that is not there."""

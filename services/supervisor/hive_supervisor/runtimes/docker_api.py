@@ -4,6 +4,7 @@ It knows nothing of agents. Paths carry no version, so an engine answers in its 
 the same since API 1.40 (Docker 19.03, Podman 4).
 """
 
+import contextlib
 import json
 import os
 from collections import deque
@@ -93,10 +94,16 @@ class Event(_Answer):
 
     action: str = Field(default="", alias="Action")
     actor: dict[str, Any] = Field(default_factory=dict, alias="Actor")
+    time_ns: int = Field(default=0, alias="timeNano")
 
     @property
     def id(self) -> str:
         return str(self.actor.get("ID", ""))
+
+    @property
+    def time_s(self) -> float:
+        """Since 1970."""
+        return self.time_ns / 1e9
 
 
 class DockerApi:
@@ -159,12 +166,16 @@ class DockerApi:
         return int((await self._ask("GET", f"/exec/{made['Id']}/json"))["ExitCode"]), output
 
     async def events(self, labels: Mapping[str, str]) -> AsyncGenerator[Event | None, None]:
-        """First None, once the engine listens; then what happens to containers with `labels`. Ends when it is lost."""
+        """First None, once the engine listens; then what happens to containers with `labels`.
+
+        It ends after a silence, or with `EngineAway`: then ask anew, and look what was missed.
+        """
         wanted = {"filters": _filters(labels, type="container")}
         async with self._stream("GET", "/events", wanted, patience_s=EVENTS_S) as answer:
             yield None
-            async for line in answer.aiter_lines():
-                yield Event.model_validate_json(line)
+            with contextlib.suppress(httpx.ReadTimeout):
+                async for line in answer.aiter_lines():
+                    yield Event.model_validate_json(line)
 
     async def ensure_network(self, name: str, config: Mapping[str, object]) -> None:
         """Nothing to do when there is one of that name."""

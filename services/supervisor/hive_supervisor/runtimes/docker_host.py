@@ -1,0 +1,78 @@
+"""Which container engine runs here, whether it can be used, and what it is good for."""
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Final
+
+from hive_contracts.errors import HiveError
+from hive_supervisor.errors import EngineAway, EngineLacks
+from hive_supervisor.runtimes.docker_api import DockerApi, Engine, why_not_reachable
+
+IMAGE: Final = "hyperhive"
+HOW_TO_BUILD: Final = "make it with `hive image build --docker`"
+ANSWER_S: Final = 10
+
+_MAPPED_ROOT: Final = re.compile(r"(\d+)\.\d+")
+
+
+async def ask(socket: Path) -> Engine:
+    """Raises `EngineAway`."""
+    api = DockerApi(socket)
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            return await api.engine()
+    except TimeoutError as error:
+        raise EngineAway(f"the container engine at {socket} is silent for {ANSWER_S} s; look at its log") from error
+    finally:
+        await api.aclose()
+
+
+async def why_not(socket: Path) -> str:
+    """Why containers cannot run there, a sentence without its full stop that says what to do; empty when they can."""
+    if reason := why_not_reachable(socket):
+        return reason
+    try:
+        engine = await ask(socket)
+        if engine.os_type != "linux":
+            return f"the container engine at {socket} runs {engine.os_type} containers; switch it to Linux ones"
+        if engine.has("rootless"):
+            return f"the container engine at {socket} is rootless, which parts no users; use the system's (DOCKER_HOST)"
+        return await _why_no_image(socket)
+    except HiveError as error:
+        return str(error)
+
+
+async def _why_no_image(socket: Path) -> str:
+    api = DockerApi(socket)
+    try:
+        await api.image(IMAGE)
+    except EngineLacks:
+        return f"the container engine has no image {IMAGE}; {HOW_TO_BUILD}"
+    finally:
+        await api.aclose()
+    return ""
+
+
+def mapped_root(engine: Engine) -> int | None:
+    """The id that root inside has outside, where the engine maps users; None where ids are the same on both sides."""
+    if not engine.has("userns"):
+        return None
+    found = _MAPPED_ROOT.fullmatch(engine.root_dir.name)
+    return int(found[1]) if found else None
+
+
+def isolation(engine: Engine) -> str:
+    mapped = "a user namespace, " if engine.has("userns") else ""
+    return f"{mapped}users of its own, a read-only image, no capabilities ({engine.version})"
+
+
+def warning(engine: Engine) -> str:
+    """What containers there are not held to; empty when it is nothing."""
+    limits = {"memory": engine.limits_memory, "CPU": engine.limits_cpu, "processes": engine.limits_pids}
+    found = []
+    if missing := [name for name, held in limits.items() if not held]:
+        found.append(f"The container engine cannot limit {' and '.join(missing)} here.")
+    if not engine.has("seccomp"):
+        found.append("The container engine filters no system calls (no seccomp).")
+    return " ".join(found)
