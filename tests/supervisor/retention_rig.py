@@ -134,11 +134,13 @@ def put_turns(path: Path, number: int, *, age_days: float) -> None:
     writer.close()
 
 
-def question(name: str) -> Question:
-    view = QuestionView(id=name, asker="ada", to="operator", question="really?", asked_at=NOW)
+def question(name: str, *, asked_at: int, expires_at: int | None = None) -> Question:
+    until = None if expires_at is None else from_milliseconds(expires_at)
+    asked = from_milliseconds(asked_at)
+    view = QuestionView(id=name, asker="ada", to="operator", question="really?", asked_at=asked, expires_at=until)
     return Question(view, trace_id=name, hop=0)
 
 
-def reminder(name: str, *, due_at: int) -> Reminder:
-    due = from_milliseconds(due_at)
-    return Reminder(ReminderView(id=name, owner="ada", message="look", set_at=NOW, due_at=due), name, 0, due_at)
+def reminder(name: str, *, due_at: int, set_at: int) -> Reminder:
+    times = {"set_at": from_milliseconds(set_at), "due_at": from_milliseconds(due_at)}
+    return Reminder(ReminderView(id=name, owner="ada", message="look", **times), name, 0, due_at)

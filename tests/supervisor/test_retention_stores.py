@@ -103,12 +103,12 @@ def test_closed_questions_and_reminders_that_came_go_and_open_ones_never_do(hive
     store = Store(tmp_path / "broker.sqlite", MIGRATIONS)
     rows = ThreadWriter(store)
     for name, age, closed in (("open", 900, None), ("old", 900, 31), ("late", 900, 29), ("untold", 900, 31)):
-        rows.ask(question(name), asked_at=ms(age), expires_at=ms(closed) if name == "untold" and closed else None)
+        rows.ask(question(name, asked_at=ms(age), expires_at=ms(closed) if name == "untold" and closed else None))
         if closed and name != "untold":
             rows.close_question(name, QuestionState.ANSWERED, answerer="operator", closed_by="x", at=ms(closed))
     for name, age in (("waiting", -900), ("came", 31), ("came late", 29)):
-        rows.set_reminder(reminder(name, due_at=ms(age)), set_at=ms(900))
-    rows.set_reminder(reminder("cancelled", due_at=ms(-900)), set_at=ms(31))
+        rows.set_reminder(reminder(name, due_at=ms(age), set_at=ms(900)))
+    rows.set_reminder(reminder("cancelled", due_at=ms(-900), set_at=ms(31)))
     rows.cancel_reminder("cancelled", closed_by="x")
     rows.run_out(ms(31))
     assert [found.view.id for found in rows.untold_questions()] == ["untold"]

@@ -100,13 +100,14 @@ class MessageRefused(Payload):
 
 
 class MessageInTurn(Payload):
-    """A turn of the recipient took the message up."""
+    """A turn of the recipient took the message up. `tries`: by how much this changes those that count against it."""
 
     TYPE: ClassVar[str] = "message.in_turn"
 
     message_id: str
     recipient: str
     turn_id: str
+    tries: int = 0
 
 
 class MessageAcked(Payload):
@@ -120,7 +121,7 @@ class MessageAcked(Payload):
 
 
 class MessageFailed(Payload):
-    """A turn with the message ended badly; it stays in the inbox and is tried again."""
+    """A turn with the message ended badly; it stays in the inbox and is tried again. `tries` as in `MessageInTurn`."""
 
     TYPE: ClassVar[str] = "message.failed"
 
@@ -128,6 +129,7 @@ class MessageFailed(Payload):
     recipient: str
     turn_id: str = ""
     reason: str = ""
+    tries: int = 0
 
 
 class RedriveMessage(Payload):

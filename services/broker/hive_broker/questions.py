@@ -40,7 +40,7 @@ from hive_contracts.questions import (
     check_question,
 )
 from hive_runtime.bus import Append
-from hive_runtime.records.messages import from_milliseconds, milliseconds
+from hive_runtime.records.messages import from_milliseconds
 from hive_runtime.records.threads import Question, ThreadWriter
 
 HOW_TO_SEE: Final = "`open_threads` lists yours"
@@ -198,11 +198,7 @@ class Questions:
         return Question(view, trace_id, hop)
 
     async def _record(self, question: Question) -> None:
-        view = question.view
-        expires_at = None if view.expires_at is None else milliseconds(view.expires_at)
-        await asyncio.to_thread(
-            self._threads.ask, question, asked_at=milliseconds(view.asked_at), expires_at=expires_at
-        )
+        await asyncio.to_thread(self._threads.ask, question)
 
     def _find(self, wanted: str) -> Question:
         found = self._threads.question(wanted)

@@ -15,6 +15,7 @@ import structlog
 from hive_broker.dead_letters import DeadLetters
 from hive_broker.mail import SOURCE
 from hive_broker.recorder import fact, judge
+from hive_broker.thread_facts import facts_after
 from hive_contracts import streams
 from hive_contracts.agents import AgentPurged
 from hive_contracts.envelope import Envelope, MalformedEnvelope
@@ -132,11 +133,18 @@ class Record:
         """Read again what the stream holds and a store that is another one now does not; False when they agree."""
         generation = self._messages.store.generation
         position = await asyncio.to_thread(self._messages.position)
+        await self._bring_threads_back(position)
         behind = await self._bus.rewind(streams.EVENTS, streams.GROUP_RECORD, to=position)
         if behind:
             log.warning("record was behind its stream, read again", position=position)
         self._generation = generation
         return behind
+
+    async def _bring_threads_back(self, after: str) -> None:
+        """All at once, so that no reminder that was delivered seems to be due in between."""
+        facts = await facts_after(self._bus, after)
+        if facts.questions or facts.reminders:
+            await asyncio.to_thread(self._threads.bring_back, facts.questions.values(), facts.reminders.values())
 
     def _record(self, facts: Sequence[tuple[Entry, Delivered | Told | Purged]], position: str) -> list[Told]:
         """What is to be told. An entry that comes again tells all: a crash may have come before the telling."""
@@ -184,13 +192,14 @@ def _told(envelope: Envelope) -> Told:
     match envelope.type:
         case MessageInTurn.TYPE:
             begun = envelope.payload(MessageInTurn)
-            return Told(begun.message_id, begun.recipient, at, MessageState.IN_TURN, begun.turn_id, "", 0)
+            return Told(begun.message_id, begun.recipient, at, MessageState.IN_TURN, begun.turn_id, "", begun.tries)
         case MessageAcked.TYPE:
             acked = envelope.payload(MessageAcked)
             return Told(acked.message_id, acked.recipient, at, MessageState.ACKED, acked.turn_id, "", 0)
         case MessageFailed.TYPE:
             failed = envelope.payload(MessageFailed)
-            return Told(failed.message_id, failed.recipient, at, MessageState.FAILED, failed.turn_id, failed.reason, 0)
+            how = (MessageState.FAILED, failed.turn_id, failed.reason, failed.tries)
+            return Told(failed.message_id, failed.recipient, at, *how)
         case _:
             dead = envelope.payload(MessageDead)
             redrives = max(0, sum(step.state is dead.state for step in dead.history) - 1)

@@ -164,13 +164,17 @@ def fact(recipient: str, message_id: str, step: Step | Told) -> Envelope:
 
 
 def _payload(recipient: str, message_id: str, step: Step | Told) -> Payload:
+    counted = isinstance(step, Told) or message_id == step.head
+    tries = step.tries if counted else 0
     match step.state:
         case MessageState.IN_TURN:
-            return MessageInTurn(message_id=message_id, recipient=recipient, turn_id=step.turn_id)
+            return MessageInTurn(message_id=message_id, recipient=recipient, turn_id=step.turn_id, tries=tries)
         case MessageState.ACKED:
             return MessageAcked(message_id=message_id, recipient=recipient, turn_id=step.turn_id)
         case _:
-            return MessageFailed(message_id=message_id, recipient=recipient, turn_id=step.turn_id, reason=step.reason)
+            return MessageFailed(
+                message_id=message_id, recipient=recipient, turn_id=step.turn_id, reason=step.reason, tries=tries
+            )
 
 
 def login_fact(agent: str, envelope: Envelope) -> Envelope | None:

@@ -101,7 +101,7 @@ class Reminders:
         times = {"set_at": from_milliseconds(now), "due_at": from_milliseconds(due_at)}
         view = ReminderView(id=new_id, owner=owner, message=wish.message, **times)
         reminder = Reminder(view, trace_id, hop, due_at)
-        await asyncio.to_thread(self._threads.set_reminder, reminder, set_at=now)
+        await asyncio.to_thread(self._threads.set_reminder, reminder)
 
     def _find(self, wanted: str) -> Reminder:
         found = self._threads.reminder(wanted)

@@ -56,7 +56,7 @@ from hive_runtime.wiping import wipe
 CONSUMER: Final = "broker"
 """Of all brokers: whoever takes a stream over finds there what the one before had not acknowledged."""
 
-_BROUGHT_BACK: Final = "the messages that hive:events still holds, but no questions and reminders"
+_BROUGHT_BACK: Final = "the messages, questions and reminders that hive:events still tells of"
 
 LEAVE_S: Final = 1.0
 

@@ -7,6 +7,7 @@ a crash.
 
 import json
 import sqlite3
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Final
 from hive_contracts.permissions import PermissionRequest
 from hive_contracts.questions import QuestionState, QuestionView
 from hive_contracts.reminders import ReminderState, ReminderView
-from hive_runtime.records.messages import from_milliseconds
+from hive_runtime.records.messages import from_milliseconds, milliseconds
 from hive_runtime.store import Store, read_only
 
 _ASK: Final = """
@@ -32,6 +33,11 @@ WHERE id = :id AND state = 'open' AND (expires_at IS NULL OR expires_at > :at)
 _EXPIRE: Final = """
 UPDATE questions SET state = 'expired', closed_at = :now, untold = 1 WHERE state = 'open' AND expires_at <= :now
 """
+_CLOSE_AGAIN: Final = """
+UPDATE questions SET state = :state, answer = :answer, answerer = :answerer, closed_at = :at
+WHERE id = :id AND state = 'open' AND :state <> 'open'
+"""
+_END_AGAIN: Final = "UPDATE reminders SET state = :state WHERE id = :id AND state = 'waiting'"
 _PURGE: Final = (
     """
 UPDATE questions SET state = 'cancelled', answerer = 'operator', closed_at = :before, closed_by = 'purge', untold = 0
@@ -88,24 +94,10 @@ class ThreadWriter:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def ask(self, question: Question, *, asked_at: int, expires_at: int | None) -> None:
+    def ask(self, question: Question) -> None:
         """Record the question, unless it is there."""
-        view = question.view
-        row = {
-            "id": view.id,
-            "asker": view.asker,
-            "addressee": view.to,
-            "question": view.question,
-            "options": json.dumps(view.options),
-            "multi": int(view.multi),
-            "trace_id": question.trace_id,
-            "hop": question.hop,
-            "asked_at": asked_at,
-            "expires_at": expires_at,
-            "permission": view.permission.model_dump_json() if view.permission else None,
-        }
         with self._store.transaction() as db:
-            db.execute(_ASK, row)
+            db.execute(_ASK, _question_row(question))
 
     def question(self, question_id: str) -> Question | None:
         found = self._all("SELECT * FROM questions WHERE id = :id", id=question_id)
@@ -119,13 +111,20 @@ class ThreadWriter:
         with self._store.transaction() as db:
             return db.execute(_CLOSE, row | {"closed_by": closed_by}).rowcount == 1
 
-    def set_reminder(self, reminder: Reminder, *, set_at: int) -> None:
+    def set_reminder(self, reminder: Reminder) -> None:
         """Record the reminder, unless it is there."""
-        view = reminder.view
-        row = {"id": view.id, "owner": view.owner, "message": view.message, "set_at": set_at}
-        row |= {"trace_id": reminder.trace_id, "hop": reminder.hop, "due_at": reminder.due_at}
         with self._store.transaction() as db:
-            db.execute(_SET, row)
+            db.execute(_SET, _reminder_row(reminder))
+
+    def bring_back(self, questions: Iterable[Question], reminders: Iterable[Reminder]) -> None:
+        """As they were told; what is on record stays as it is, but for its end, where it has none."""
+        with self._store.transaction() as db:
+            for question in questions:
+                db.execute(_ASK, _question_row(question))
+                db.execute(_CLOSE_AGAIN, _closed_row(question.view))
+            for reminder in reminders:
+                db.execute(_SET, _reminder_row(reminder))
+                db.execute(_END_AGAIN, {"id": reminder.view.id, "state": reminder.view.state.value})
 
     def purge(self, name: str, *, before: int) -> None:
         """Nobody called `name` is there any more, up to that time: what it asked and set is cancelled, and what it was
@@ -224,6 +223,35 @@ class ThreadReader:
 
     def _open(self) -> AbstractContextManager[sqlite3.Connection | None]:
         return read_only(self._path)
+
+
+def _question_row(question: Question) -> dict[str, str | int | None]:
+    view = question.view
+    return {
+        "id": view.id,
+        "asker": view.asker,
+        "addressee": view.to,
+        "question": view.question,
+        "options": json.dumps(view.options),
+        "multi": int(view.multi),
+        "trace_id": question.trace_id,
+        "hop": question.hop,
+        "asked_at": milliseconds(view.asked_at),
+        "expires_at": None if view.expires_at is None else milliseconds(view.expires_at),
+        "permission": view.permission.model_dump_json() if view.permission else None,
+    }
+
+
+def _closed_row(view: QuestionView) -> dict[str, str | int | None]:
+    at = None if view.closed_at is None else milliseconds(view.closed_at)
+    return {"id": view.id, "state": view.state.value, "answer": view.answer, "answerer": view.answerer, "at": at}
+
+
+def _reminder_row(reminder: Reminder) -> dict[str, str | int]:
+    view = reminder.view
+    row: dict[str, str | int] = {"id": view.id, "owner": view.owner, "message": view.message}
+    row |= {"trace_id": reminder.trace_id, "hop": reminder.hop, "due_at": reminder.due_at}
+    return row | {"set_at": milliseconds(view.set_at)}
 
 
 def _view(row: sqlite3.Row) -> QuestionView:
