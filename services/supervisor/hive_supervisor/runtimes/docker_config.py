@@ -1,8 +1,7 @@
 """From a container's spec to what the Docker Engine API is asked to create.
 
 The image is read-only, and of the machine's files the container gets its agent's own and the folder of Redis' socket.
-Its first process becomes the harness's user at once; nothing in it runs as root after that. It is a shell of a few
-lines: it passes SIGTERM on, reaps what the agent left behind, and ends as the harness did.
+Its first process becomes the harness's user at once; nothing in it runs as root after that.
 """
 
 import hashlib
@@ -14,6 +13,7 @@ from typing import Final
 
 from hive_supervisor.runtimes.base import ContainerSpec, User
 from hive_supervisor.runtimes.bubblewrap import ACCOUNT_FILES, HARNESS, REDIS_SOCKET, RUN, STATE
+from hive_supervisor.runtimes.first_process import script
 from hive_supervisor.runtimes.process import REDIS_PASSWORD
 
 HIVE: Final = "org.hyperhive.hive"
@@ -39,16 +39,6 @@ _TO_LIMIT: Final = "SETPCAP"
 """What the first process needs to give up all others for good."""
 
 _ENTRY: Final = f'exec >>{LOG_FILE} 2>&1; exec "$@"'
-_INIT: Final = """
-for name in HUP TERM USR1 USR2; do trap "kill -$name \\$child 2>/dev/null" $name; done
-env --default-signal=INT,QUIT "$@" </dev/null & child=$!
-while :; do wait $child; status=$?; kill -0 $child 2>/dev/null || break; done
-wait $child; last=$?
-[ $last = 127 ] && exit $status
-exit $last
-"""
-"""A `wait` that a signal breaks off says 128 + n, also when the child ended with it: what it ended with, the next says,
-and 127 when that was said before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +85,7 @@ class Plan:
             "Hostname": self.spec.name[:63],
             "User": self.users.first,
             "Entrypoint": ["/bin/sh", "-c", _ENTRY, "hive"],
-            "Cmd": [*_become(self.users), "/bin/sh", "-c", _INIT, "hive", *self.program],
+            "Cmd": [*_become(self.users), "/bin/sh", "-c", script(), "hive", *self.program],
             "Env": [f"{name}={value}" for name, value in sorted(_environment(self.spec, self.users).items())],
             "WorkingDir": str(STATE),
             "HostConfig": self._host_config(),

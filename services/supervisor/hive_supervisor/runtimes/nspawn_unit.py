@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from hive_contracts.models import Network
 from hive_supervisor.runtimes import bubblewrap
 from hive_supervisor.runtimes.base import ENGINE_ID, HARNESS_ID, IDS, REBOOT, ContainerSpec, Limits
+from hive_supervisor.runtimes.first_process import script
 
 STATE: Final = bubblewrap.STATE
 RUN: Final = bubblewrap.RUN
@@ -38,15 +39,8 @@ _DROPPED: Final = (
 REBOOT_INSIDE: Final = 253
 """Stands for `REBOOT`, which nspawn keeps to itself and would turn into 1."""
 
-_INIT: Final = f"""
-trap 'kill -TERM "$!"' TERM
-"$@" </dev/null &
-while wait "$!"; status=$?; kill -0 "$!" 2>/dev/null; do :; done
-[ "$status" = {REBOOT} ] && status={REBOOT_INSIDE}
-exit "$status"
-"""
-"""Process 1: passes SIGTERM on, reaps, and ends with the harness's status, or 128 + n for a signal. nspawn's own
-(`--as-pid2`) hides the signal, and cannot stop where it has not the capability to reboot."""
+_INIT: Final = script(f'[ "$status" = {REBOOT} ] && status={REBOOT_INSIDE}; exit "$status"')
+"""nspawn's own (`--as-pid2`) hides the signal, and cannot stop where it has not the capability to reboot."""
 
 
 class Made(BaseModel):
