@@ -102,13 +102,13 @@ def _bubblewrap(folder: Path, _: Fixture) -> BackEnd:
 
 
 def _nspawn(folder: Path, _: Fixture) -> BackEnd:
-    from tests.support.nspawn_host import agent_root  # noqa: PLC0415
+    from tests.support.nspawn_host import TreeImage, agent_root  # noqa: PLC0415
 
-    from hive_supervisor.runtimes.nspawn import Image, NspawnRuntime  # noqa: PLC0415  only where systemd runs
+    from hive_supervisor.runtimes.nspawn import NspawnRuntime  # noqa: PLC0415  only where systemd runs
 
     key, root = new_id(), agent_root()
     return BackEnd(
-        lambda: NspawnRuntime(folder / "agents", key, lambda _: Image("test", root), program=PROGRAM),
+        lambda: NspawnRuntime(folder / "agents", key, lambda _: TreeImage("test", root), program=PROGRAM),
         lambda name, **environment: spec_in(folder, name, **environment),
     )
 

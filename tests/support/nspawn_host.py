@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,12 @@ IMAGE_VARIABLE: Final = "HIVE_TEST_IMAGE"
 """Where the tree of an agent's image is, inside a host that can make none."""
 
 TESTS_S: Final = 600
+
+
+@dataclass(frozen=True, slots=True)
+class TreeImage:
+    version: str
+    root: Path
 
 
 def agent_root() -> Path:

@@ -17,3 +17,7 @@ def host() -> Iterator[SystemdHost]:
 
 def test_nspawn_behaves_like_every_back_end(host: SystemdHost) -> None:
     run_tests(host, "tests/supervisor/test_conformance.py", "-k", "nspawn")
+
+
+def test_nspawn_keeps_to_what_its_own_tests_say(host: SystemdHost) -> None:
+    run_tests(host, "tests/on_systemd/test_nspawn_runtime.py")

@@ -10,16 +10,15 @@ import shutil
 import signal as signals
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
 from hive_contracts.errors import TimedOut
 from hive_contracts.models import Network
 from hive_supervisor.errors import CannotStart, SystemdError, UnitTaken
-from hive_supervisor.runtimes import bubblewrap, launch, nspawn_unit, process_tree
+from hive_supervisor.runtimes import bubblewrap, cgroups, launch, nspawn_unit, process_tree
 from hive_supervisor.runtimes.base import (
     ENGINE_ID,
     HARNESS_ID,
@@ -55,19 +54,23 @@ _HARNESS_DEPTH: Final = 2
 
 _USERS: Final = {User.ENGINE: ENGINE_ID, User.HARNESS: HARNESS_ID, User.ROOT: 0}
 
+_LIMITED_BY: Final = {"memory": "memory", "cpu": "processors", "pids": "processes"}
+
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(Protocol):
     """`root` is its tree."""
 
-    version: str
-    root: Path
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def root(self) -> Path: ...
 
 
 FindImage = Callable[[str], Image]
-"""The image of a version, or the newest for an empty one. Raises `CannotStart`."""
+"""The image of a version, or the newest for an empty one. Raises `Refused`."""
 
 
 class NspawnRuntime:
@@ -95,7 +98,7 @@ class NspawnRuntime:
         self._listed = False
 
     async def create(self, spec: ContainerSpec) -> None:
-        if (await self._bus.state(self._unit(spec.name))).runs:
+        if (await self._state(spec.name)).runs:
             return
         try:
             await asyncio.to_thread(self._create, spec)
@@ -129,7 +132,7 @@ class NspawnRuntime:
 
     async def stop(self, name: str, *, grace_s: float) -> None:
         unit = self._unit(name)
-        if not (await self._bus.state(unit)).runs:
+        if not (await self._state(name)).runs:
             return
         await self._bus.kill(unit, signals.SIGTERM, whom="main")
         try:
@@ -140,8 +143,7 @@ class NspawnRuntime:
             await self.kill(name)
 
     async def kill(self, name: str, signal: int = signals.SIGKILL) -> None:
-        unit = self._unit(name)
-        state = await self._bus.state(unit)
+        unit, state = self._unit(name), await self._state(name)
         if not state.runs:
             return
         if signal != signals.SIGKILL:
@@ -156,11 +158,12 @@ class NspawnRuntime:
 
     async def remove(self, name: str) -> None:
         await self.kill(name)
-        await self._clear(await self._bus.state(self._unit(name)))
+        await self._clear(await self._state(name))
         await asyncio.to_thread(self._forget, name)
 
     async def list(self) -> dict[str, Container]:
-        states = await self._bus.units(f"{self._prefix}*.service")
+        units = await self._bus.units(f"{self._prefix}*.service")
+        states = {unit: state for unit, state in units.items() if state.transient}
         if not self._listed:
             self._listed = True
             self._exits.begin(states.values())
@@ -173,11 +176,11 @@ class NspawnRuntime:
     async def exec(
         self, name: str, command: Sequence[str], *, user: User = User.ENGINE, timeout_s: float = 30
     ) -> Executed:
-        state = await self._bus.state(self._unit(name))
+        state = await self._state(name)
         harness = _harness(state.main_pid) if state.runs else None
         if harness is None:
             raise CannotStart(f"the container of {name} does not run")
-        words = bubblewrap.enter(harness, _USERS[user], command)
+        words = [*cgroups.entering(harness), *bubblewrap.enter(harness, _USERS[user], command)]
         environment = {"PATH": os.defpath, "HOME": str(nspawn_unit.STATE / "home")}
         return await run_bounded(words, environment, None, timeout_s)
 
@@ -190,7 +193,7 @@ class NspawnRuntime:
 
     async def usage(self, name: str) -> Usage:
         """By systemd's accounting; by /proc where this machine's cgroups do not count."""
-        state = await self._bus.state(self._unit(name))
+        state = await self._state(name)
         if not state.runs:
             return Usage()
         if state.memory_bytes is None or state.cpu_ns is None:
@@ -199,6 +202,11 @@ class NspawnRuntime:
 
     async def aclose(self) -> None:
         await self._bus.aclose()
+
+    async def _state(self, name: str) -> UnitState:
+        """Of our own unit: one that this machine has from a file is none of ours."""
+        state = await self._bus.state(self._unit(name))
+        return state if state.transient else UnitState(state.name, loaded=False)
 
     async def _came_up(self, unit: str) -> bool:
         """Whether nspawn got as far as to run the program, which may have ended since."""
@@ -296,18 +304,10 @@ def _check_mount_points(image: Image) -> None:
 
 def _unlimited() -> str:
     """What of the limits does not hold here."""
-    try:
-        controllers = Path("/sys/fs/cgroup/cgroup.controllers").read_text().split()
-    except OSError:
-        controllers = []
-    missing = [
-        words
-        for name, words in (("memory", "memory"), ("cpu", "processor"), ("pids", "process"))
-        if name not in controllers
-    ]
+    missing = [words for name, words in _LIMITED_BY.items() if name not in cgroups.controllers()]
     if not missing:
         return ""
     return (
-        f"The {', '.join(missing)} limits of agents do not hold on this machine: it runs without the unified cgroup "
-        "hierarchy (boot it with systemd.unified_cgroup_hierarchy=1)."
+        f"The limits of agents for {', '.join(missing)} do not hold on this machine: it runs without the unified "
+        "cgroup hierarchy (boot it with systemd.unified_cgroup_hierarchy=1)."
     )

@@ -78,28 +78,41 @@ def forget(folder: Path) -> None:
 
 
 def command(spec: ContainerSpec, root: Path, program: Sequence[str], *, machine: str) -> list[str]:
-    """`program` in a container of the image at `root`. `spec.id_base` must be set."""
+    """`program`, as the harness, in a container of the image at `root`. `spec.id_base` must be set."""
+    harness = [*bubblewrap.as_user(ENGINE_ID, HARNESS_ID), "env", f"--chdir={STATE}", *program]
+    return [*container(spec, root, machine=machine), "--", "/bin/sh", "-c", _INIT, "init", *harness]
+
+
+def container(spec: ContainerSpec, root: Path, *, machine: str) -> list[str]:
+    """systemd-nspawn with all its options, one word each."""
     binds = [(spec.state_dir, STATE), (spec.run_dir, RUN)]
     if spec.harness_dir:
         binds.append((spec.harness_dir, HARNESS))
-    # fmt: off
-    words = [
+    return [
         shutil.which("systemd-nspawn") or "systemd-nspawn",
-        "--quiet", "--settings=no", "--register=no", "--keep-unit", "--link-journal=no", "--console=pipe",
-        f"--machine={machine}", f"--hostname={spec.name}", "--timezone=off",
-        f"--directory={root}", "--read-only", "--tmpfs=/var/tmp:mode=1777,nosuid,nodev",
-        f"--private-users={spec.id_base}:{IDS}", "--private-users-ownership=off",
-        "--no-new-privileges=yes", f"--drop-capability={_capabilities()}",
+        "--quiet",
+        "--settings=no",
+        "--register=no",
+        "--keep-unit",
+        "--link-journal=no",
+        "--console=pipe",
+        "--timezone=off",
+        "--kill-signal=SIGTERM",
+        f"--machine={machine}",
+        f"--hostname={spec.name}",
+        f"--directory={root}",
+        "--read-only",
+        "--tmpfs=/var/tmp:mode=1777,nosuid,nodev",
+        f"--private-users={spec.id_base}:{IDS}",
+        "--private-users-ownership=off",
+        "--no-new-privileges=yes",
+        f"--drop-capability={_capabilities()}",
         f"--rlimit=NOFILE={spec.limits.open_files}",
         *_network(spec.network),
         *(f"--bind={_escaped(outside)}:{inside}" for outside, inside in binds),
         *([f"--bind-ro={_escaped(spec.redis_socket.parent)}:{REDIS}"] if spec.redis_socket else []),
         *(f"--setenv={name}={value}" for name, value in _environment(spec).items()),
-        "--kill-signal=SIGTERM", "--",
     ]
-    # fmt: on
-    harness = [*bubblewrap.as_user(ENGINE_ID, HARNESS_ID), "env", f"--chdir={STATE}", *program]
-    return [*words, "/bin/sh", "-c", _INIT, "init", *harness]
 
 
 def properties(name: str, made: Made) -> Mapping[str, object]:
