@@ -112,7 +112,14 @@ def test_every_key_of_the_streams_has_its_row() -> None:
 def test_the_page_names_nothing_that_is_not_there() -> None:
     known = {kind.TYPE for kind, _ in CARRIED} | set(PARTS)
     titles = {"Events, commands and streams", "The envelope", "Evolution", "Streams and keys", "Shapes", "Words"}
-    titles |= {"Messages", "Questions and reminders", "Commands and their answers", "Agents and containers", "Turns"}
+    titles |= {
+        "Messages",
+        "Questions and reminders",
+        "Approvals",
+        "Commands and their answers",
+        "Agents and containers",
+        "Turns",
+    }
     assert set(SECTIONS) - titles == known
     anchors = set(re.findall(r"\]\(#([a-z]+)\)", PAGE.read_text()))
     assert anchors <= {name.lower() for name in PARTS}

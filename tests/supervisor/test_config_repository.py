@@ -10,8 +10,8 @@ import pytest
 from tests.supervisor.clone import Clone, clone_of
 
 from hive_contracts.agent_file import InvalidAgentFile
+from hive_contracts.approvals import MAX_BUNDLE_BYTES
 from hive_contracts.errors import HiveError
-from hive_supervisor.configs.bundle import MAX_BUNDLE_BYTES
 from hive_supervisor.configs.repository import ConfigRepository, Tag
 from hive_supervisor.configs.tree import MAX_FILES
 from hive_supervisor.errors import ConfigRefused

@@ -37,6 +37,11 @@ def reminder_id(owner: str, key: str) -> str:
     return "r-" + _digest(f"reminder\0{owner}\0{key}")
 
 
+def approval_id(requester: str, key: str) -> str:
+    """The id of what `requester` asked for under its idempotency `key`; pure, as `message_id` is."""
+    return "a-" + _digest(f"approval\0{requester}\0{key}")
+
+
 def _digest(text: str) -> str:
     digest = hashlib.blake2b(text.encode(), digest_size=_MESSAGE_ID_BITS // 8).digest()
     return _base32(int.from_bytes(digest), _MESSAGE_ID_BITS // 5)

@@ -5,6 +5,7 @@ from typing import Final
 
 from hive_contracts import (
     agents,
+    approvals,
     control,
     credentials,
     messages,
@@ -69,6 +70,11 @@ CARRIED: Final[tuple[tuple[type[Payload], tuple[str, ...]], ...]] = (
     (control.BeginLogin, (CONTROL,)),
     (control.GiveLoginCode, (CONTROL,)),
     (control.UrgentWaits, (CONTROL,)),
+    (approvals.FetchConfig, (OUTBOX, COMMANDS)),
+    (approvals.RequestApply, (OUTBOX, COMMANDS)),
+    (approvals.ResolveApproval, (COMMANDS,)),
+    (approvals.ApprovalRequested, (EVENTS,)),
+    (approvals.ApprovalResolved, (EVENTS,)),
     (wishes.ListAgents, (OUTBOX, COMMANDS)),
     (wishes.GetLogs, (OUTBOX, COMMANDS)),
     (agents.CommandDone, (LIVE, CONTROL, EVENTS)),

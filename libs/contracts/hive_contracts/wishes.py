@@ -10,6 +10,7 @@ from typing import ClassVar, Final
 from pydantic import Field
 
 from hive_contracts.agents import RestartAgent, StartAgent, StopAgent
+from hive_contracts.approvals import FetchConfig, RequestApply
 from hive_contracts.envelope import Payload
 from hive_contracts.names import AgentName
 
@@ -36,4 +37,4 @@ class GetLogs(Payload):
 LIFECYCLE: Final[tuple[type[Payload], ...]] = (StartAgent, StopAgent, RestartAgent)
 """Those that name an agent which may not be the one that asks."""
 
-WISHES: Final[tuple[type[Payload], ...]] = (*LIFECYCLE, ListAgents, GetLogs)
+WISHES: Final[tuple[type[Payload], ...]] = (*LIFECYCLE, ListAgents, GetLogs, FetchConfig, RequestApply)

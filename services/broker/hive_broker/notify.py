@@ -25,6 +25,7 @@ from hive_contracts.agents import (
     ContainerCrashed,
     TurnState,
 )
+from hive_contracts.approvals import ApprovalResolved, ApprovalState
 from hive_contracts.envelope import Envelope, MalformedEnvelope, Payload
 from hive_contracts.errors import Unavailable
 from hive_contracts.names import MANAGER, OPERATOR
@@ -34,6 +35,7 @@ OLDEST: Final = timedelta(days=1)
 """A fact older than this is no news: the group is new, or everything was down for long."""
 
 LINE: Final = 200
+ERROR, NOTE = 1500, 2000
 
 log = structlog.get_logger()
 
@@ -59,6 +61,27 @@ def _needs_login(fact: AgentNeedsLogin) -> Notice:
     return Notice((*_others(fact.agent), OPERATOR), body)
 
 
+def _resolved(fact: ApprovalResolved) -> Notice:
+    """To who asked; that it is approved is told with what became of it."""
+    approval = fact.approval
+    if approval.state is ApprovalState.APPROVED:
+        return Notice((), "")
+    words = {
+        ApprovalState.DEPLOYED: "was approved and is deployed",
+        ApprovalState.FAILED: "was approved, but failed; what ran before runs again",
+        ApprovalState.DENIED: "was denied",
+        ApprovalState.CHANGES_REQUESTED: "is not taken as it is: change it and ask again",
+        ApprovalState.EXPIRED: "expired",
+        ApprovalState.VOID: "is void",
+    }
+    said = words.get(approval.state, approval.state.value)
+    body = f"{approval.id}, commit {approval.commit[:12]} for {approval.agent}, {said}."
+    note = f"\nThe operator says: {approval.note}" if approval.note else ""
+    error = f"\n{excerpt(approval.error, ERROR)}" if approval.error else ""
+    failed = (OPERATOR,) if approval.state is ApprovalState.FAILED else ()
+    return Notice((approval.requester, *failed), body + note[:NOTE] + error)
+
+
 def _others(agent: str) -> tuple[str, ...]:
     """The manager; of the manager itself the operator."""
     return (OPERATOR,) if agent == MANAGER else (MANAGER,)
@@ -72,6 +95,7 @@ NOTICES: Final[Mapping[str, Callable[[Envelope], Notice]]] = dict[str, Any](
     (
         _row(AgentFlooding, _flooding),
         _row(AgentNeedsLogin, _needs_login),
+        _row(ApprovalResolved, _resolved),
     )
 )
 

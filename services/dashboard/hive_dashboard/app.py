@@ -12,6 +12,7 @@ from hive_contracts.agents import AgentState
 from hive_dashboard import answers
 from hive_dashboard.api import (
     agents,
+    approvals,
     control,
     credentials,
     dead_letters,
@@ -24,6 +25,7 @@ from hive_dashboard.api import (
     status,
 )
 from hive_dashboard.pages import agent as agent_page
+from hive_dashboard.pages import approvals as approval_pages
 from hive_dashboard.pages import dead_letters as dead_letter_pages
 from hive_dashboard.pages import home, sign_in, stream
 from hive_dashboard.pages import messages as message_pages
@@ -66,6 +68,7 @@ def _routes() -> FastAPI:
         message_pages.router,
         dead_letter_pages.router,
         question_pages.router,
+        approval_pages.router,
         sign_in.router,
         stream.router,
     ):
@@ -76,8 +79,8 @@ def _routes() -> FastAPI:
 
 def _api() -> APIRouter:
     router = APIRouter(prefix=PREFIX, dependencies=[Depends(api_client)])
-    nouns = (status, stats, control, agents, messages, dead_letters, questions, retention, credentials, sign_in_links)
-    for noun in nouns:
+    about_agents = (agents, control, stats, messages, dead_letters, questions, approvals)
+    for noun in (status, *about_agents, retention, credentials, sign_in_links):
         router.include_router(noun.router)
     return router
 

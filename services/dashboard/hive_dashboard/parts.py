@@ -21,6 +21,7 @@ from hive_dashboard.snapshot import Snapshots
 from hive_dashboard.store import SessionStore
 from hive_dashboard.views import Flash
 from hive_runtime.bus import Bus
+from hive_runtime.records.approvals import ApprovalReader
 from hive_runtime.records.events import EventReader
 from hive_runtime.records.messages import MessageReader
 from hive_runtime.records.threads import ThreadReader
@@ -59,6 +60,7 @@ class Parts:
     inbox: OperatorInbox
     messages: MessageReader
     threads: ThreadReader
+    approvals: ApprovalReader
     renderer: Renderer
     flashes: Flashes = field(default_factory=Flashes)
 

@@ -33,6 +33,7 @@ from hive_runtime.beat import beat
 from hive_runtime.bus import Bus, Entry, ensure_principal
 from hive_runtime.consumer import Consumer, consume
 from hive_runtime.drain import Gauge
+from hive_runtime.records.approvals import ApprovalReader
 from hive_runtime.records.messages import MessageReader
 from hive_runtime.records.threads import ThreadReader
 from hive_runtime.redis_bus import RedisBus
@@ -170,6 +171,7 @@ def build(config: DashboardSettings, data_dir: Path, bus: Bus, *, clock: Callabl
         inbox=OperatorInbox(bus, messages),
         messages=messages,
         threads=threads,
+        approvals=ApprovalReader(data_dir / "approvals.sqlite"),
         renderer=renderer,
     )
 

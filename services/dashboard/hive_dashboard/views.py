@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import ClassVar
 
 from hive_contracts.agents import AgentState, ContainerStatus, Desired, TurnState
+from hive_contracts.approvals import ApprovalView
 from hive_contracts.messages import MessageView
 from hive_contracts.questions import QuestionView
+from hive_dashboard.diff import DiffFile
 from hive_dashboard.registry import AgentView
 from hive_dashboard.turns import Turn
 
@@ -131,6 +133,26 @@ class QuestionsPage:
     waiting: tuple[QuestionView, ...]
     history: list[QuestionView]
     older: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalsPage:
+    """`pending` wait for the operator, oldest first; `history` are the others, newest first."""
+
+    TEMPLATE: ClassVar[str] = "approvals.html"
+
+    shell: Shell
+    pending: tuple[ApprovalView, ...]
+    history: tuple[ApprovalView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalPage:
+    TEMPLATE: ClassVar[str] = "approval.html"
+
+    shell: Shell
+    approval: ApprovalView
+    files: tuple[DiffFile, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Errors of the harness.
 
 Refused (contracts)
-└── NotInTurn        a tool that only makes sense inside a turn
+├── NotInTurn        a tool that only makes sense inside a turn
+└── GitFailed        git did not do what a tool asked of it
 Unavailable (contracts)
 └── EngineMissing    the engine's program cannot be started
 """
@@ -11,6 +12,10 @@ from hive_contracts.errors import Refused, Unavailable
 
 class NotInTurn(Refused):
     code = "not_in_turn"
+
+
+class GitFailed(Refused):
+    code = "git_failed"
 
 
 class EngineMissing(Unavailable):

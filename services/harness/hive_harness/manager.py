@@ -13,7 +13,7 @@ from hive_contracts.ids import new_id
 from hive_contracts.wishes import MAX_LOG_LINES, GetLogs, ListAgents
 from hive_harness.errors import NotInTurn
 from hive_harness.outgoing import Outgoing, check_name
-from hive_harness.tools import OTHER_ARGUMENTS, Arguments, Tool, ToolAnswer, refusal
+from hive_harness.tools import OTHER_ARGUMENTS, SAME_LATER, Arguments, Tool, ToolAnswer, refusal
 from hive_harness.turn import CurrentTurn
 
 STORED: Final = "stored; the hive will do it by itself and has not answered yet: look with list_agents"
@@ -33,13 +33,51 @@ class LogArguments(NameArguments):
     lines: int = Field(default=50, ge=1, le=MAX_LOG_LINES, description="How many of the last lines.")
 
 
-class ManagerTools:
-    """`tools` are for a manager's toolbox. What changes anything needs a turn, which gives its call a key."""
+class Wishes:
+    """How a manager's tools ask the supervisor."""
 
-    def __init__(self, agent: str, current: CurrentTurn, outgoing: Outgoing) -> None:
-        self._agent = agent
+    def __init__(self, current: CurrentTurn, outgoing: Outgoing) -> None:
         self._current = current
         self._outgoing = outgoing
+
+    async def look(self, wish: Payload, words: Words) -> ToolAnswer:
+        """For what changes nothing; `words` makes the answer's text of its result. Raises `HiveError`."""
+        answer = await self._outgoing.wish(wish, new_id())
+        return refusal("the hive does not answer now", SAME_LATER) if answer is None else _told(answer, words)
+
+    async def act(self, wish: Payload, words: Words, *, about: str) -> ToolAnswer:
+        """For what changes something: within a turn; the same call, when the turn is run again, is the same wish.
+
+        `about`: what makes two calls the same. Raises `HiveError`.
+        """
+        turn = self._current.turn
+        if turn is None:
+            raise NotInTurn("there is no turn now: do this while you work on a message")
+        key = turn.reserve_call_key(wish.TYPE, about)
+        try:
+            answer = await self._outgoing.wish(wish, key)
+        except HiveError:
+            turn.give_back_call_key(wish.TYPE, about)
+            raise
+        if answer is None:
+            return ToolAnswer((STORED,))
+        if isinstance(answer, CommandFailed):
+            turn.give_back_call_key(wish.TYPE, about)
+        return _told(answer, words)
+
+
+def _told(answer: CommandDone | CommandFailed, words: Words) -> ToolAnswer:
+    if isinstance(answer, CommandFailed):
+        return refusal(answer.reason, OTHER_ARGUMENTS)
+    return ToolAnswer((words(answer.result),))
+
+
+class ManagerTools:
+    """`tools` are for a manager's toolbox."""
+
+    def __init__(self, agent: str, wishes: Wishes) -> None:
+        self._agent = agent
+        self._wishes = wishes
         self.tools: tuple[Tool, ...] = (
             Tool(
                 "list_agents",
@@ -64,44 +102,23 @@ class ManagerTools:
         )
 
     async def _list_agents(self, _arguments: NoArguments) -> ToolAnswer:
-        return await self._ask(ListAgents(), new_id(), lambda result: _as_json(result.get("agents", [])))
+        return await self._wishes.look(ListAgents(), lambda result: _as_json(result.get("agents", [])))
 
     async def _get_logs(self, arguments: LogArguments) -> ToolAnswer:
         check_name(arguments.name)
         wish = GetLogs(name=arguments.name, lines=arguments.lines)
-        return await self._ask(wish, new_id(), lambda result: "\n".join(result.get("lines", ())) or "(nothing)")
+        return await self._wishes.look(wish, lambda result: "\n".join(result.get("lines", ())) or "(nothing)")
 
     def _lifecycle(self, kind: Callable[..., Payload]) -> Callable[[Any], Awaitable[ToolAnswer]]:
         async def call(arguments: NameArguments) -> ToolAnswer:
-            check_name(arguments.name)
-            if arguments.name == self._agent:
+            name = arguments.name
+            check_name(name)
+            if name == self._agent:
                 raise Refused("you cannot do this to yourself; ask the operator")
-            wish = kind(name=arguments.name)
-            turn = self._current.turn
-            if turn is None:
-                raise NotInTurn("there is no turn now: do this while you work on a message")
-            key = turn.reserve_call_key(wish.TYPE, arguments.name)
-            try:
-                answer = await self._ask(
-                    wish, key, lambda done: f"{arguments.name} is {done.get('status', 'on its way')}"
-                )
-            except HiveError:
-                turn.give_back_call_key(wish.TYPE, arguments.name)
-                raise
-            if answer.is_error:
-                turn.give_back_call_key(wish.TYPE, arguments.name)
-            return answer
+            words: Words = lambda done: f"{name} is {done.get('status', 'on its way')}"  # noqa: E731
+            return await self._wishes.act(kind(name=name), words, about=name)
 
         return call
-
-    async def _ask(self, wish: Payload, key: str, words: Words) -> ToolAnswer:
-        match await self._outgoing.wish(wish, key):
-            case CommandDone(result=result):
-                return ToolAnswer((words(result),))
-            case CommandFailed(reason=reason):
-                return refusal(reason, OTHER_ARGUMENTS)
-            case _:
-                return ToolAnswer((STORED,))
 
 
 def _as_json(document: Any) -> str:

@@ -14,8 +14,10 @@ from hive_contracts.ids import new_id
 from hive_contracts.models import ModelChanged
 from hive_harness.attachment import AttachmentFiles
 from hive_harness.carried_out import CarriedOut
+from hive_harness.clone import Clones
 from hive_harness.compaction import Upkeep
 from hive_harness.config import HarnessConfig
+from hive_harness.configs import ConfigTools
 from hive_harness.control import Control
 from hive_harness.engine import EngineKind
 from hive_harness.engines.claude import ClaudeEngine
@@ -28,7 +30,7 @@ from hive_harness.leftovers import end_leftovers
 from hive_harness.life import Life, utc_now
 from hive_harness.live import LivePublisher
 from hive_harness.loop import TurnLoop
-from hive_harness.manager import ManagerTools
+from hive_harness.manager import ManagerTools, Wishes
 from hive_harness.model import ModelChoice
 from hive_harness.notes import Notes
 from hive_harness.outgoing import ANSWERS, Outgoing
@@ -98,7 +100,8 @@ class Harness:
         )
         toolbox.add(*ThreadTools(self._current, self._outgoing).tools)
         if config.role is Role.MANAGER:
-            toolbox.add(*ManagerTools(config.agent, self._current, self._outgoing).tools)
+            wishes = Wishes(self._current, self._outgoing)
+            toolbox.add(*ManagerTools(config.agent, wishes).tools, *ConfigTools(Clones(config), wishes).tools)
         permissions = Permissions(
             config.policy,
             current=self._current,

@@ -1,6 +1,7 @@
 """Commands from the dashboard: carried out once, answered by `correlation_id` on `hive:events`."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -30,7 +31,7 @@ from hive_supervisor.fleet import SOURCE, Fleet
 from hive_supervisor.retention.schedule import Retention
 from hive_supervisor.rotation import Rotation
 from hive_supervisor.store import Answer, NewAgent, SupervisorStore, Unit
-from hive_supervisor.wishes import Looks, asker_of, check_wish
+from hive_supervisor.wishes import Answering, asker_of, check_wish
 
 SETTLE_TIMEOUT_S: Final = 8.0
 """How long an answer waits for the container to get where it is wanted, in seconds."""
@@ -52,10 +53,10 @@ class Commands:
         fleet: Fleet,
         retention: Retention,
         rotation: Rotation,
-        looks: Looks,
+        answering: Sequence[Answering],
     ) -> None:
         self._bus = bus
-        self._looks = looks
+        self._answering = answering
         self._store = store
         self._fleet = fleet
         self._retention = retention
@@ -76,8 +77,9 @@ class Commands:
             return []
         try:
             check_wish(command)
-            if found := await self._looks.answer(command):
-                return _told(command, CommandDone(command=command.type, subject=command.subject, result=found))
+            for one in self._answering:
+                if (found := await one.answer(command)) is not None:
+                    return _told(command, CommandDone(command=command.type, subject=command.subject, result=found))
             answer = self._store.answer(command.id) or await self._carry_out(command)
         except MalformedEnvelope as error:
             answer = Answer("invalid", str(error))

@@ -10,7 +10,7 @@ import structlog
 from hive_contracts import streams
 from hive_contracts.agents import AgentCreated, AgentPurged, AgentState, ContainerStatus, Desired, Role, TurnState
 from hive_contracts.envelope import Envelope, Payload
-from hive_contracts.models import ModelChanged
+from hive_contracts.models import AgentConfig, ModelChanged
 from hive_contracts.names import MANAGER
 from hive_runtime.backoff import persist
 from hive_runtime.bus import Bus
@@ -96,6 +96,22 @@ class Fleet:
         """What is wanted of `name`; None when it is nobody's name."""
         return self._agents[name].desired if name in self._agents else None
 
+    def config(self, name: str) -> AgentConfig | None:
+        """What the configuration of `name` is; None when it is nobody's name, or a destroyed one's."""
+        agent = self._agents.get(name)
+        return agent.config if agent and agent.desired.is_there else None
+
+    async def configure(self, name: str, config: AgentConfig) -> ContainerStatus | None:
+        """Give it this configuration, and restart it if it is to run; what its container is once that is settled."""
+        with self._store.unit() as unit:
+            unit.configure(name, config)
+        await self.apply(name, restart=True)
+        await self.settled(name)
+        return self.status(name)
+
+    async def logs(self, name: str, lines: int) -> tuple[str, ...]:
+        return await self._runtime.logs(name, lines)
+
     def status(self, name: str) -> ContainerStatus | None:
         """What the container of `name` is; None when it is nobody's name."""
         return self._keepers[name].status if name in self._keepers else None
@@ -144,7 +160,8 @@ class Fleet:
         await persist(lambda: self._registry.withdraw(name))
         await self.tell(AgentPurged(agent=name), name)
         await persist(lambda: self._principals.remove_agent(name))
-        for path in (self._premises.data_dir / "agents" / name, log_file(self._premises.data_dir, name)):
+        data_dir = self._premises.data_dir
+        for path in (data_dir / "agents" / name, data_dir / "configs" / f"{name}.git", log_file(data_dir, name)):
             await persist(partial(asyncio.to_thread, wipe, path))
         with self._store.unit() as unit:
             unit.forget(name)

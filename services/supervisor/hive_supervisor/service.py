@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import aclosing
 from functools import partial
+from typing import Final
 
 import structlog
 
@@ -12,10 +13,13 @@ from hive_runtime.bus import Bus
 from hive_runtime.consumer import Consumer, consume
 from hive_runtime.drain import Gauge
 from hive_runtime.hive_id import hive_id
+from hive_runtime.records.approvals import ApprovalWriter
 from hive_runtime.redis_admin import RedisAdmin
 from hive_runtime.redis_bus import RedisBus
 from hive_runtime.redis_trim import StreamTrimmer
 from hive_runtime.store_watch import tell_when_replaced
+from hive_supervisor.approvals.approvals import Approvals
+from hive_supervisor.approvals.deployment import Deployment
 from hive_supervisor.commands import Commands
 from hive_supervisor.containers import Premises
 from hive_supervisor.fleet import SOURCE, Fleet
@@ -32,6 +36,9 @@ from hive_supervisor.runtimes.choose import Choice, Place, choose
 from hive_supervisor.server import Server
 from hive_supervisor.store import SupervisorStore
 from hive_supervisor.wishes import Looks
+
+DEPLOY_MARGIN_S: Final = 15.0
+"""What a deployment may take beyond the start of the container, in seconds: the stop before it."""
 
 log = structlog.get_logger()
 
@@ -77,8 +84,21 @@ async def serve(
         group.create_task(beat(bus, "supervisor"))
         group.create_task(server.watch())
         group.create_task(tell_when_replaced(store.base, bus, source=SOURCE, brought_back=BROUGHT_BACK))
-        looks = Looks(bus, runtime)
-        commands = Commands(bus=bus, store=store, fleet=fleet, retention=retention, rotation=rotation, looks=looks)
+        deployment = Deployment(fleet, timeout_s=premises.config.start_timeout_s + DEPLOY_MARGIN_S)
+        approvals = Approvals(
+            ApprovalWriter(premises.data_dir / "approvals.sqlite"),
+            configs_dir=premises.data_dir / "configs",
+            bus=bus,
+            config_of=fleet.config,
+            approved=deployment.add,
+            ttl_s=premises.config.approval_ttl_s,
+        )
+        answering = (Looks(bus, runtime), approvals)
+        commands = Commands(
+            bus=bus, store=store, fleet=fleet, retention=retention, rotation=rotation, answering=answering
+        )
+        group.create_task(approvals.run())
+        group.create_task(deployment.run(approvals))
         group.create_task(_serve_commands(bus, commands))
         group.create_task(rotation.run())
         group.create_task(retention.run())

@@ -156,6 +156,11 @@ class Unit:
         )
         return cursor.rowcount == 1
 
+    def configure(self, name: str, config: AgentConfig) -> bool:
+        """False when there is no such agent."""
+        values = {"name": name, "config": config.model_dump_json(exclude_defaults=True)}
+        return self._db.execute("UPDATE agents SET config = :config WHERE name = :name", values).rowcount == 1
+
     def override_model(self, name: str, model: str | None, now: datetime) -> bool:
         """None takes the override away. False when there is no such agent."""
         cursor = self._db.execute(

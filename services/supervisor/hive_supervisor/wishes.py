@@ -1,6 +1,6 @@
 """What a manager asks: which of its commands are taken, and the answers to those that only look."""
 
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from pydantic import ValidationError
 
@@ -35,6 +35,14 @@ def check_wish(command: Envelope) -> None:
         raise Refused("you cannot do this to yourself; ask the operator")
 
 
+class Answering(Protocol):
+    """Who answers some kinds of commands with what they ask for, and carries them out once by itself."""
+
+    async def answer(self, command: Envelope) -> dict[str, Any] | None:
+        """What was asked for; None when `command` is of another kind. Raises `HiveError`, `MalformedEnvelope`."""
+        ...
+
+
 class Looks:
     """Answers to wishes that change nothing. Raises `Unavailable`, `UnknownAgent`."""
 
@@ -43,7 +51,6 @@ class Looks:
         self._runtime = runtime
 
     async def answer(self, command: Envelope) -> dict[str, Any] | None:
-        """What was asked for; None when `command` is of another kind."""
         match command.type:
             case ListAgents.TYPE:
                 return {"agents": await self._agents()}

@@ -12,10 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from hive_contracts.approvals import MAX_BUNDLE_BYTES
 from hive_supervisor.configs.git import Git
 from hive_supervisor.errors import ConfigRefused
-
-MAX_BUNDLE_BYTES: Final = 1024**2
 
 _SIGNATURE: Final = b"# v2 git bundle\n"
 _COMMIT: Final = re.compile(r"[0-9a-f]{7,40}\Z")

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from hive_contracts.agent_file import AgentFile
-from hive_supervisor.configs.bundle import MAX_BUNDLE_BYTES, quarantine, resolve
+from hive_contracts.approvals import MAX_BUNDLE_BYTES
+from hive_supervisor.configs.bundle import quarantine, resolve
 from hive_supervisor.configs.git import Git
 from hive_supervisor.configs.tree import agent_file, files_of
 from hive_supervisor.errors import ConfigRefused

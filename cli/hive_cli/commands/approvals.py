@@ -1,0 +1,84 @@
+"""`hive approvals`, `approval`, `approve`, `deny`."""
+
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from hive_cli.command import command, hive_client, json_option
+from hive_cli.output import coloured, dim, print_json, print_table, printable, say, when
+
+
+@command("approvals", example="hive approvals\nhive approvals --all --json")
+@click.option("--all", "everything", is_flag=True, help="Decided ones too, newest first.")
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="At most so many.")
+@json_option
+def approvals(*, everything: bool, limit: int, as_json: bool) -> None:
+    """Show the commits that wait for your decision."""
+    found = hive_client().get("/api/v1/approvals", waiting=None if everything else "true", limit=limit)
+    if as_json:
+        print_json(found)
+    elif found["approvals"]:
+        headers = ("TIME", "AGENT", "BY", "STATE", "ID", "DESCRIPTION")
+        print_table(headers, [_row(approval) for approval in found["approvals"]])
+        say(f"Look at one: hive approval {found['approvals'][0]['id']}")
+    else:
+        say("Nothing was asked for yet." if everything else "Nothing waits for you. Older ones: hive approvals --all")
+
+
+def _row(approval: dict[str, Any]) -> tuple[str, ...]:
+    names = approval["agent"], approval["requester"], approval["state"], approval["id"]
+    return when(approval["requested_at"]), *names, approval["description"]
+
+
+@command("approval", example="hive approval a-0123456789abcdef")
+@click.argument("approval_id", metavar="ID")
+@json_option
+def approval(approval_id: str, *, as_json: bool) -> None:
+    """Show what the approval ID would change, and what became of it."""
+    found = hive_client().get(_path(approval_id))
+    if as_json:
+        print_json(found)
+        return
+    about = found["approval"]
+    say(f"{coloured(about['id'])}  {about['state']}  {dim(when(about['requested_at']))}")
+    say(f"{printable(about['requester'])} asks for {printable(about['agent'])}: {printable(about['description'])}")
+    say(f"commit {about['commit']}, on {about['base'] or 'nothing'}")
+    for name in ("note", "error"):
+        if about[name]:
+            say(f"{name}: {printable(about[name])}")
+    say(printable(found["diff"]))
+
+
+def _decide(approval_id: str, decision: str, commit: str | None, note: str) -> None:
+    client = hive_client()
+    commit = commit or client.get(_path(approval_id))["approval"]["commit"]
+    client.post(f"{_path(approval_id)}/decision", {"decision": decision, "commit": commit, "note": note})
+    state = client.get(_path(approval_id))["approval"]["state"]
+    say(f"{approval_id} is {state.replace('_', ' ')}")
+
+
+_COMMIT = click.option("--commit", help="The whole sha that you looked at; without it, the one that it is about.")
+
+
+@command("approve", example="hive approve a-0123456789abcdef")
+@click.argument("approval_id", metavar="ID")
+@_COMMIT
+@click.option("--note", default="", help="For who asked.")
+def approve(approval_id: str, *, commit: str | None, note: str) -> None:
+    """Approve the commit of ID: it is deployed, and what runs now is brought back if it does not come up."""
+    _decide(approval_id, "approve", commit, note)
+
+
+@command("deny", example="hive deny a-0123456789abcdef --note 'not now'")
+@click.argument("approval_id", metavar="ID")
+@_COMMIT
+@click.option("--note", default="", help="For who asked.")
+@click.option("--changes", is_flag=True, help="Ask for changes instead: NOTE says which.")
+def deny(approval_id: str, *, commit: str | None, note: str, changes: bool) -> None:
+    """Deny the commit of ID; who asked is told so, with the note."""
+    _decide(approval_id, "request_changes" if changes else "deny", commit, note)
+
+
+def _path(approval_id: str) -> str:
+    return f"/api/v1/approvals/{quote(approval_id, safe='')}"

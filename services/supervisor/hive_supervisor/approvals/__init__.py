@@ -1,0 +1,1 @@
+"""Approvals: kept for ever, decided by the operator, deployed one after the other for each agent."""

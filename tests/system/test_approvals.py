@@ -1,0 +1,80 @@
+"""The manager changes a configuration with git and its tools; the operator approves; the agent runs with it."""
+
+import json
+import os
+import signal
+
+import pytest
+from tests.support.hive import Hive, hive
+from tests.support.waiting import wait_until
+from tests.system.test_manager_tools import call
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
+
+
+def commit(running: Hive, agent: str, text: str) -> str:
+    """The manager commits `text` as agent.toml in its clone; the sha."""
+    path = json.loads(call(running, "hm1nd", "fetch_config", agent=agent))["path"]
+    (running.data_dir / "agents" / "hm1nd" / "state" / "new.toml").write_text(text)
+    git = f"git -C {path}"
+    running.send(
+        "hm1nd",
+        f"!bash {git} checkout -q --detach origin/main && cp new.toml {path}/agent.toml && {git} add -A"
+        f" && {git} commit -qm change && {git} rev-parse HEAD > sha",
+    )
+    sha = running.data_dir / "agents" / "hm1nd" / "state" / "sha"
+    wait_until(lambda: sha.exists() and len(sha.read_text()) == 41, within_s=30)
+    found = sha.read_text().strip()
+    sha.unlink()
+    return found
+
+
+def request(running: Hive, agent: str, sha: str) -> str:
+    """The id of the approval."""
+    told = call(running, "hm1nd", "request_apply_commit", agent=agent, commit_ref=sha[:10], description="better")
+    assert "waits for the operator" in told, told
+    return told.split()[0]
+
+
+def state(running: Hive, approval: str) -> str:
+    return str(running.api("GET", f"/approvals/{approval}")["approval"]["state"])
+
+
+def test_a_commit_of_the_managers_is_looked_at_approved_and_deployed() -> None:
+    with hive() as running:
+        running.cli("spawn", "ada")
+        first = commit(running, "ada", 'recipients = ["hm1nd"]\n')
+        approval = request(running, "ada", first)
+        assert '+recipients = ["hm1nd"]' in running.cli("approval", approval)
+        assert approval in running.cli("approvals")
+        assert running.api("GET", "/agents/ada")["config"]["recipients"] is None
+        assert "approved" in running.cli("approve", approval, "--note", "fine")
+        wait_until(lambda: state(running, approval) == "deployed", within_s=60)
+        assert running.api("GET", "/agents/ada")["config"]["recipients"] == ["hm1nd"]
+        wait_until(lambda: any(f"{approval}," in body and "is deployed" in body for body in told(running)), within_s=30)
+        running.cli("approve", approval, status=4)
+
+        wrong = call(running, "hm1nd", "request_apply_commit", agent="ada", commit_ref="main")
+        assert "is not a sha" in wrong
+        second = commit(running, "ada", 'model = "opus"\n')
+        denied = request(running, "ada", second)
+        running.cli("deny", denied, "--note", "too dear")
+        wait_until(lambda: any(f"{denied}," in body and "too dear" in body for body in told(running)), within_s=30)
+        assert "Nothing waits for you" in running.cli("approvals")
+
+
+def test_a_supervisor_that_is_killed_while_it_deploys_goes_on_with_it() -> None:
+    with hive() as running:
+        running.cli("spawn", "ada")
+        approval = request(running, "ada", commit(running, "ada", 'recipients = ["hm1nd"]\n'))
+        running.cli("approve", approval)
+        os.kill(running.process_of("hive_supervisor"), signal.SIGKILL)
+        wait_until(lambda: state(running, approval) == "deployed", within_s=60)
+        assert running.api("GET", "/agents/ada")["config"]["recipients"] == ["hm1nd"]
+        wait_until(lambda: running.api("GET", "/agents/ada")["container"] == "running", within_s=60)
+
+
+def told(running: Hive) -> list[str]:
+    """What the system wrote to the manager."""
+    messages = running.api("GET", "/agents/hm1nd/inbox", params={"limit": 200})["messages"]
+    return [message["body"] for message in messages if message["sender"] == "system"]
