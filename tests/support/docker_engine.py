@@ -50,11 +50,12 @@ address = "{directory}/containerd.sock"
 class DockerEngine:
     """`directory` holds all that it has; `options` are dockerd's. Below it runs a containerd, as on any host.
 
-    `disk_bytes`: the size of its disk, which is then its own.
+    `disk_bytes`: the size of its disk, which is then its own. `first_id`: what its root is outside, if it maps users.
     """
 
     directory: Path
     disk_bytes: int | None = None
+    first_id: int | None = None
     options: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
     containerd: subprocess.Popen[bytes] | None = None
@@ -72,7 +73,7 @@ class DockerEngine:
             *self._beside_containerd(), "dockerd", "--containerd", str(self.directory / "containerd.sock"),
             "--data-root", str(self.directory / "data"), "--exec-root", str(self.directory / "exec"),
             "--host", f"unix://{self.socket}", "--pidfile", str(self.directory / "docker.pid"),
-            "--bridge", "none", *self.options,
+            "--bridge", "none", *([] if self.first_id is None else ["--userns-remap", "nobody:nogroup"]), *self.options,
         ])
         # fmt: on
         wait_until(lambda: self._answers() or self._over(), within_s=START_S)
@@ -82,13 +83,18 @@ class DockerEngine:
     def _start_containerd(self) -> None:
         """In a network of its own, and with a disk of its own if that is to be of a size."""
         data, config = self.directory / "data", self.directory / "containerd.toml"
-        data.mkdir()
+        self.directory.chmod(0o711)  # an engine that maps users wants its root to get there
+        data.mkdir(mode=0o711)
         config.write_text(CONTAINERD.format(directory=self.directory))
         steps = ["ip link set lo up 2>/dev/null", f"exec containerd --config {config}"]
         if self.disk_bytes is not None:
             steps.insert(0, f"mount -t tmpfs -o size={self.disk_bytes} none {data}")
-        mounts = [] if self.disk_bytes is None else ["--mount"]
-        self.containerd = self._run(["unshare", "--net", *mounts, "sh", "-c", "; ".join(steps)])
+        if self.first_id is not None:
+            ids = self.directory / "ids"
+            ids.write_text("".join(f"{name}:{self.first_id}:65536\n" for name in ("nobody", "nogroup")))
+            steps[:0] = [f"mount --bind {ids} /etc/{file}" for file in ("subuid", "subgid")]
+        apart = ["--net", "--mount"] if len(steps) > 2 else ["--net"]
+        self.containerd = self._run(["unshare", *apart, "sh", "-c", "; ".join(steps)])
         wait_until((self.directory / "containerd.sock").exists, within_s=START_S)
 
     def _beside_containerd(self) -> list[str]:
@@ -181,7 +187,7 @@ def why_no_docker() -> str:
 
 
 @contextmanager
-def docker_engine(*, disk_bytes: int | None = None) -> Iterator[DockerEngine]:
+def docker_engine(*, disk_bytes: int | None = None, first_id: int | None = None) -> Iterator[DockerEngine]:
     """A running engine with the image `small`, on a disk of its own if that is to be of a size.
 
     Skips where there can be none; under CI that fails.
@@ -191,7 +197,7 @@ def docker_engine(*, disk_bytes: int | None = None) -> Iterator[DockerEngine]:
             pytest.fail(reason)
         pytest.skip(reason)
     with tempfile.TemporaryDirectory(prefix="hive-docker-", ignore_cleanup_errors=True) as directory:
-        engine = DockerEngine(Path(directory), disk_bytes)
+        engine = DockerEngine(Path(directory), disk_bytes, first_id)
         try:
             engine.start()
             engine.docker("import", "-", SMALL_IMAGE, given=small_root(PROGRAMS))
@@ -205,24 +211,31 @@ def small_root(programs: Sequence[str]) -> bytes:
     """A tar archive of `programs` of this machine and what they load, each where it is here."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for folder in ("tmp", "state", "run", "etc", "var/lib"):
+        for folder in ("tmp", "state", "run", "etc", "var/lib", "srv", "mnt", "usr/bin"):
             entry = tarfile.TarInfo(folder)
             entry.type, entry.mode = tarfile.DIRTYPE, 0o755
             archive.addfile(entry)
-        for path in sorted({found for program in programs for found in _with_libraries(program)}):
-            archive.add(path.resolve(), arcname=str(path), recursive=True, filter=_without_caches)
+        entry = tarfile.TarInfo("bin")
+        entry.type, entry.linkname = tarfile.SYMTYPE, "usr/bin"
+        archive.addfile(entry)
+        for inside, outside in sorted({pair for program in programs for pair in _with_libraries(program)}):
+            archive.add(outside.resolve(), arcname=str(inside), recursive=True, filter=_without_caches)
     return buffer.getvalue()
 
 
-def _with_libraries(program: str) -> Iterator[Path]:
+def _with_libraries(program: str) -> Iterator[tuple[Path, Path]]:
+    """Where it is in the image, and where here."""
     found = shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin")
     assert found, program
-    yield Path("/bin", program)
+    yield Path("/usr/bin", program), Path(found)
+    binaries = [found]
     if program == "python3":
-        yield Path(found).resolve()
-        yield Path("/usr/lib", Path(found).resolve().name)
-    listed = subprocess.run(["ldd", found], capture_output=True, text=True, check=False).stdout
-    yield from (Path(word) for word in listed.split() if word.startswith("/"))
+        library = Path("/usr/lib", Path(found).resolve().name)
+        yield library, library
+        binaries += [str(path) for path in library.glob("lib-dynload/_ctypes.*.so")]
+    listed = subprocess.run(["ldd", *binaries], capture_output=True, text=True, check=False).stdout
+    words = {word for line in listed.splitlines() if not line.endswith(":") for word in line.split()}
+    yield from ((Path(word), Path(word)) for word in words if word.startswith("/"))
 
 
 def _without_caches(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
