@@ -46,6 +46,9 @@ class SupervisorSettings(Settings):
         default=FIRST_ID, ge=65_536, le=LAST_FIRST_ID, description="from here on each agent has 65,536 user ids"
     )
     network: Network = Field(default=Network.HOST, description="what agents reach beside Redis")
+    systemd_bus: str = Field(
+        default="unix:path=/run/dbus/system_bus_socket", pattern="^unix:", description="D-Bus address of systemd"
+    )
     docker_socket: str = Field(default="", description="the container engine's; empty for DOCKER_HOST or the usual one")
     limit_memory_mb: int = Field(default=2048, ge=64, description="memory of one container, in MiB")
     limit_cpus: float = Field(default=2.0, gt=0, description="cores of one container")

@@ -13,12 +13,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-import structlog
-
-from hive_contracts.errors import TimedOut
 from hive_contracts.models import Network
 from hive_supervisor.errors import CannotStart, SystemdError, UnitTaken
-from hive_supervisor.runtimes import bubblewrap, cgroups, launch, nspawn_unit, process_tree
+from hive_supervisor.runtimes import bubblewrap, cgroups, launch, nspawn_unit, unit_control
 from hive_supervisor.runtimes.base import (
     ENGINE_ID,
     HARNESS_ID,
@@ -41,7 +38,6 @@ if TYPE_CHECKING:
 
 NAME: Final = "nspawn"
 PROGRAM: Final = ("/opt/hive/bin/python", "-m", "hive_harness")
-KILL_WAIT_S: Final = 30.0
 TAIL_LINES: Final = 5
 START_TIMEOUT_S: Final = 60.0
 START_POLL_S: Final = 0.02
@@ -55,8 +51,6 @@ _HARNESS_DEPTH: Final = 2
 _USERS: Final = {User.ENGINE: ENGINE_ID, User.HARNESS: HARNESS_ID, User.ROOT: 0}
 
 _LIMITED_BY: Final = {"memory": "memory", "cpu": "processors", "pids": "processes"}
-
-log = structlog.get_logger()
 
 
 class Image(Protocol):
@@ -134,27 +128,16 @@ class NspawnRuntime:
         unit = self._unit(name)
         if not (await self._state(name)).runs:
             return
-        await self._bus.kill(unit, signals.SIGTERM, whom="main")
-        try:
-            async with asyncio.timeout(grace_s):
-                await self._bus.until(unit, _is_over)
-        except TimeoutError:
-            log.warning("container did not end in time, killed", agent=name)
-            await self.kill(name)
+        await unit_control.stop(self._bus, unit, grace_s=grace_s)
 
     async def kill(self, name: str, signal: int = signals.SIGKILL) -> None:
         unit, state = self._unit(name), await self._state(name)
         if not state.runs:
             return
-        if signal != signals.SIGKILL:
-            _send(_harness(state.main_pid), signal)
-            return
-        await self._bus.kill(unit, signal)
-        try:
-            async with asyncio.timeout(KILL_WAIT_S):
-                await self._bus.until(unit, _is_over)
-        except TimeoutError as error:
-            raise TimedOut(f"the container of {name} was killed, but is not gone in {KILL_WAIT_S:.0f} s") from error
+        if signal == signals.SIGKILL:
+            await unit_control.end(self._bus, unit)
+        else:
+            unit_control.send(_harness(state), signal)
 
     async def remove(self, name: str) -> None:
         await self.kill(name)
@@ -177,7 +160,7 @@ class NspawnRuntime:
         self, name: str, command: Sequence[str], *, user: User = User.ENGINE, timeout_s: float = 30
     ) -> Executed:
         state = await self._state(name)
-        harness = _harness(state.main_pid) if state.runs else None
+        harness = _harness(state)
         if harness is None:
             raise CannotStart(f"the container of {name} does not run")
         words = [*cgroups.entering(harness), *bubblewrap.enter(harness, _USERS[user], command)]
@@ -192,13 +175,7 @@ class NspawnRuntime:
         return self._exits.watch()
 
     async def usage(self, name: str) -> Usage:
-        """By systemd's accounting; by /proc where this machine's cgroups do not count."""
-        state = await self._state(name)
-        if not state.runs:
-            return Usage()
-        if state.memory_bytes is None or state.cpu_ns is None:
-            return process_tree.usage(state.main_pid)
-        return Usage(state.memory_bytes, state.cpu_ns / 1e9, state.tasks)
+        return unit_control.usage(await self._state(name))
 
     async def aclose(self) -> None:
         await self._bus.aclose()
@@ -212,7 +189,7 @@ class NspawnRuntime:
         """Whether nspawn got as far as to run the program, which may have ended since."""
         until = time.monotonic() + START_TIMEOUT_S
         while (state := await self._bus.state(unit)).runs:
-            if _harness(state.main_pid):
+            if _harness(state):
                 return True
             if time.monotonic() > until:
                 await self._bus.kill(unit, signals.SIGKILL)
@@ -269,28 +246,11 @@ class NspawnRuntime:
             return
         if tell:
             self._exits.note(state)
-        await self._bus.stop(state.name)
-        await self._bus.reset_failed(state.name)
+        await unit_control.forget(self._bus, state.name)
 
 
-def _is_over(state: UnitState) -> bool:
-    return not state.runs
-
-
-def _harness(main_pid: int) -> int | None:
-    pid: int | None = main_pid
-    for _ in range(_HARNESS_DEPTH):
-        pid = process_tree.first_child(pid) if pid else None
-    return pid
-
-
-def _send(pid: int | None, signal: int) -> None:
-    if pid is None:
-        return
-    try:
-        os.kill(pid, signal)
-    except ProcessLookupError:
-        return
+def _harness(state: UnitState) -> int | None:
+    return unit_control.process_in(state, depth=_HARNESS_DEPTH)
 
 
 def _check_mount_points(image: Image) -> None:

@@ -73,6 +73,10 @@ class SystemdBus:
         with contextlib.suppress(NoSuchUnit):
             await self._ask("ResetFailedUnit", "s", [unit])
 
+    async def reload(self) -> None:
+        """Have systemd read its unit files anew."""
+        await self._ask("Reload", "", [])
+
     async def state(self, unit: str) -> UnitState:
         """Also of one that is not there: then it is not `loaded`."""
         return unit_state(unit, await self._again(lambda link: _properties(link, unit)))
