@@ -228,6 +228,7 @@ def test_a_turn_that_is_cancelled_takes_its_question_back(tmp_path: Path) -> Non
     play(tmp_path, story, restricted(tmp_path))
 
 
+@pytest.mark.system  # not for its processes: it takes longer than a turn may
 def test_a_turns_clocks_stand_still_while_it_waits_for_a_person(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         await begin(world, "!bash echo x")

@@ -72,8 +72,7 @@ def test_an_engine_that_does_not_leave_off_is_killed_with_what_it_started(tmp_pa
         await world.until(of_type("turn.text"))
         await world.told(CancelTurn())
         await until(lambda: is_gone(tmp_path))
-        assert harness.runner
-        assert harness.runner.pid is None
+        await until(lambda: harness.runner and harness.runner.pid is None)
 
     play(tmp_path, story)
 

@@ -288,7 +288,10 @@ async def _is_read(made: Scene) -> bool:
 
 
 async def _has_no_crowd(made: Scene) -> bool:
-    return (await made.admin.connections())["default"] <= 200
+    try:
+        return (await made.admin.connections())["default"] <= 200
+    except BusUnavailable:  # a new connection of the administrator's is nobody's for a moment, and is closed with them
+        return False
 
 
 def test_connections_have_a_quota_too(server: RedisServer, tmp_path: Path) -> None:

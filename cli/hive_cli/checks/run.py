@@ -100,11 +100,15 @@ def _run_tests(pytest_args: Sequence[str], *, quick: bool, beside: Future[list[O
 
 
 def _phases(*, alone: bool, quick: bool) -> tuple[tuple[str, ...], ...]:
-    """Small tests on all cores; those that start whole hives one after the other, for they fill the machine alone."""
+    """Small tests in a process more than there are cores, for they wait, too; whole hives one after the other."""
     if alone:
         return (("-m", QUICK) if quick else (),)
-    small = ("-m", QUICK, "--numprocesses=auto", "--dist=loadfile")
+    small = ("-m", QUICK, f"--numprocesses={_cores() + 1}", "--dist=worksteal")
     return (small,) if quick else (small, ("-m", f"not ({QUICK})"))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, slots=True)

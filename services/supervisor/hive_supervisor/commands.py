@@ -21,7 +21,7 @@ from hive_contracts.agents import (
 )
 from hive_contracts.credentials import RotateCredentials
 from hive_contracts.envelope import Envelope, MalformedEnvelope
-from hive_contracts.errors import HiveError, Refused
+from hive_contracts.errors import HiveError, Refused, Unavailable
 from hive_contracts.models import SetModel
 from hive_contracts.names import MANAGER
 from hive_contracts.retention import SweepRetention
@@ -80,13 +80,17 @@ class Commands:
             for one in self._answering:
                 if (found := await one.answer(command)) is not None:
                     return _told(command, CommandDone(command=command.type, subject=command.subject, result=found))
+        except (MalformedEnvelope, HiveError) as error:
+            return self._tell(command, _refusal(error))
+        try:
             answer = self._store.answer(command.id) or await self._carry_out(command)
-        except MalformedEnvelope as error:
-            answer = Answer("invalid", str(error))
-        except HiveError as error:
-            answer = Answer(error.code, str(error))
-        if answer is None:
-            return []
+        except Unavailable:
+            raise  # our store or Redis is away: the command comes again
+        except (MalformedEnvelope, HiveError) as error:
+            answer = _refusal(error)
+        return [] if answer is None else self._tell(command, answer)
+
+    def _tell(self, command: Envelope, answer: Answer) -> list[Append]:
         log.info("command answered", type=command.type, subject=command.subject, code=answer.code or "done")
         if answer.code:
             refusal = CommandFailed(
@@ -121,6 +125,10 @@ class Commands:
         except TimeoutError:
             log.info("still on its way", agent=name)
         return Answer()
+
+
+def _refusal(error: MalformedEnvelope | HiveError) -> Answer:
+    return Answer("invalid" if isinstance(error, MalformedEnvelope) else error.code, str(error))
 
 
 def _told(command: Envelope, fact: CommandDone | CommandFailed) -> list[Append]:
