@@ -132,6 +132,7 @@ class Post:
             known=known,
             admission=Admission(Depths(bus, self.limits.inbox_soft), known, self.directory, self.limits),
             loops=LoopReport(bus=bus, messages=self.messages, known=known, mail=mail),
+            write=bus.write,
         )
 
     async def take(self, sender: str, *, again: bool = False) -> list[Entry]:

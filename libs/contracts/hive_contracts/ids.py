@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 import time
+from functools import lru_cache
 from typing import Final
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -18,6 +19,7 @@ def new_id() -> str:
     return _base32(time.time_ns() // 1_000_000 << 80 | secrets.randbits(80), 26)
 
 
+@lru_cache(maxsize=4096)  # a send asks for its own several times
 def message_id(sender: str, key: str, recipient: str) -> str:
     """The id of the message that `sender` sent to `recipient` under its idempotency `key`.
 

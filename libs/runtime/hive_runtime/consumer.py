@@ -71,9 +71,9 @@ class Consumer:
         """Ids that were handed out and are not settled."""
         return sorted(self._in_hand)
 
-    def rewind(self) -> None:
-        """Hand every unacknowledged entry out again."""
-        self._in_hand.clear()
+    def rewind(self, ids: list[str] | None = None) -> None:
+        """Hand unacknowledged entries out again: every one, or these."""
+        self._in_hand.difference_update(self._in_hand.copy() if ids is None else ids)
         self._pending_after = "0"
 
     async def aclose(self) -> None:
@@ -109,11 +109,16 @@ class Consumer:
 
 
 async def consume(
-    consumer: Consumer, handle: Callable[[list[Entry]], Awaitable[None]], *, linger_s: float = 0.0
+    consumer: Consumer,
+    handle: Callable[[list[Entry]], Awaitable[None]],
+    *,
+    linger_s: float = 0.0,
+    settles: bool = True,
 ) -> None:
     """Hand every batch to `handle`, which acknowledges it, until cancelled.
 
-    `linger_s`: pause after each batch, so that a busy stream is read in few and large ones.
+    `linger_s`: pause after each batch, so that a busy stream is read in few and large ones. `settles`: a batch is done
+    when `handle` returns; else `handle` settles it when it is.
 
     When something it stands on is away, the same entries come again later: `handle` must be repeatable.
     """
@@ -122,17 +127,19 @@ async def consume(
         entries = await consumer.read()
         if not entries:
             continue
+        ids = [entry.id for entry in entries]
         try:
             await handle(entries)
         except Unavailable as error:
             if backoff.tries == 0:
                 log.warning("batch put back", code=error.code, reason=str(error), entries=len(entries))
-            consumer.rewind()
+            consumer.rewind(ids)
             await backoff.wait()
             continue
         if backoff.tries:
             log.info("batch done after all", tries=backoff.tries + 1)
         backoff.reset()
-        consumer.settle([entry.id for entry in entries])
+        if settles:
+            consumer.settle(ids)
         if linger_s:
             await asyncio.sleep(linger_s)

@@ -222,7 +222,9 @@ class RedisBus:
         return str(await call(self._wire.one("XADD", stream, "*", *_flat(envelope))))
 
     async def write(self, batch: Batch) -> None:
-        appends = [("XADD", append.stream, "*", *_flat(append.envelope)) for append in batch.appends]
+        envelopes = {id(append.envelope): append.envelope for append in batch.appends}  # one may go to several
+        fields = {key: _flat(envelope) for key, envelope in envelopes.items()}
+        appends = [("XADD", append.stream, "*", *fields[id(append.envelope)]) for append in batch.appends]
         acks = [command for ack in batch.acks for command in _ack_commands(ack)]
         for commands in (appends, acks):  # one after the other: a full server refuses the first and takes the second
             await call(self._wire.many(commands))

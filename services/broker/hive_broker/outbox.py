@@ -50,10 +50,23 @@ class Rejected:
 
 
 class OutboxWorker:
-    """Handles the outbox of one sender. The sender is whose stream it is, whatever an entry says."""
+    """Handles the outbox of one sender. The sender is whose stream it is, whatever an entry says.
 
-    def __init__(self, sender: str, *, bus: Bus, known: Known, admission: Admission, loops: LoopReport) -> None:
+    `write` takes what follows from deliveries: what is told, and the acknowledgements.
+    """
+
+    def __init__(
+        self,
+        sender: str,
+        *,
+        bus: Bus,
+        known: Known,
+        admission: Admission,
+        loops: LoopReport,
+        write: Callable[[Batch], Awaitable[None]],
+    ) -> None:
         self._sender = sender
+        self._write = write
         self._bus = bus
         self._known = known
         self._admission = admission
@@ -70,7 +83,7 @@ class OutboxWorker:
         there = await self._deliver([message for _, message in messages], envelopes)
         appends = [append for result in results for append in self._answers(result, envelopes, there)]
         acks = [Ack(streams.outbox(self._sender), streams.GROUP_BROKER, [entry.id for entry in entries], delete=True)]
-        await self._bus.write(Batch(appends, acks))
+        await self._write(Batch(appends, acks))
 
     async def _deliver(self, messages: list[Message], envelopes: dict[str, Envelope]) -> set[str]:
         """Returns the ids of those that were in their inboxes before, by the key that the inbox keeps for a day.

@@ -5,9 +5,9 @@ Several brokers may run over one data directory: each serves its share of the ou
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, Final
 import structlog
 
 from hive_broker.admission import Admission
+from hive_broker.aftermath import Aftermath
 from hive_broker.commands import Commands
 from hive_broker.config import BrokerSettings
 from hive_broker.crashes import Crashes
@@ -28,7 +29,7 @@ from hive_broker.loops import LoopReport
 from hive_broker.mail import SOURCE, Mail
 from hive_broker.membership import Membership, slot
 from hive_broker.notify import Notifier
-from hive_broker.outbox import OutboxWorker, by_kind
+from hive_broker.outbox import Handle, OutboxWorker, by_kind
 from hive_broker.record import Record
 from hive_broker.recorder import Recorder
 from hive_broker.threads import Threads, ThreadWorker
@@ -39,7 +40,7 @@ from hive_contracts.messages import RedriveMessage
 from hive_contracts.names import OPERATOR
 from hive_runtime.backoff import persist
 from hive_runtime.beat import beat
-from hive_runtime.bus import Bus, Entry, ensure_principal
+from hive_runtime.bus import Batch, Bus, Entry, ensure_principal
 from hive_runtime.consumer import Consumer, consume
 from hive_runtime.drain import Gauge
 from hive_runtime.errors import NoGroup, StoreUnavailable
@@ -122,6 +123,7 @@ class Broker:
             most_reminders=config.max_reminders,
         )
         self._record = Record(bus, messages, self._dead, purged=self._clear)
+        self._aftermath = Aftermath(bus)
         self._membership = Membership(bus, instance)
         self._ready = asyncio.Event()
         self._workers: dict[tuple[str, str], asyncio.Task[None]] = {}
@@ -134,6 +136,7 @@ class Broker:
                 tell_when_replaced(self._messages.store, self._bus, source=SOURCE, brought_back=_BROUGHT_BACK)
             )
             group.create_task(self._threads.scheduler.run())
+            group.create_task(self._aftermath.run())
             try:
                 await self._take_part(group)
             finally:
@@ -180,11 +183,16 @@ class Broker:
         return wanted | (kept if self._membership.is_first else others)
 
     async def _stop(self, keys: AbstractSet[tuple[str, str]]) -> None:
-        """Returns when they have ended."""
+        """Returns when they have ended, and what followed from their deliveries is written."""
+        if not keys:
+            return
         tasks = [self._workers.pop(key) for key in list(keys)]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_S):
+                await self._aftermath.flush()
 
     async def _clear(self, name: str) -> None:
         """What the broker keeps of an agent that was purged goes; it may have written after the supervisor wiped it."""
@@ -217,11 +225,26 @@ class Broker:
     async def _serve_outbox(self, name: str) -> None:
         await self._ready.wait()
         admission = Admission(self._depths, self._known, self._directory, self._limits)
-        worker = OutboxWorker(name, bus=self._bus, known=self._known, admission=admission, loops=self._loops)
         requests = ThreadWorker(name, bus=self._bus, threads=self._threads)
         wishes = WishWorker(name, bus=self._bus, directory=self._directory)
-        handle = by_kind(worker.handle, {requests.kinds: requests.handle, wishes.kinds: wishes.handle})
-        await self._serve(name, streams.outbox(name), streams.GROUP_BROKER, handle)
+
+        async def write(batch: Batch) -> None:
+            ids = [entry_id for ack in batch.acks for entry_id in ack.ids]
+            await self._aftermath.put(batch, lambda: consumer.settle(ids))
+
+        def settling(handle: Handle) -> Handle:
+            async def carry_out(entries: list[Entry]) -> None:
+                await handle(entries)
+                consumer.settle([entry.id for entry in entries])
+
+            return carry_out
+
+        sends = OutboxWorker(
+            name, bus=self._bus, known=self._known, admission=admission, loops=self._loops, write=write
+        )
+        others = {requests.kinds: settling(requests.handle), wishes.kinds: settling(wishes.handle)}
+        async with self._reading(name, streams.outbox(name), streams.GROUP_BROKER) as consumer:
+            await consume(consumer, by_kind(sends.handle, others), settles=False)
 
     async def _serve_live(self, name: str) -> None:
         path = self._data_dir / "agents" / name / "events.sqlite"
@@ -229,7 +252,8 @@ class Broker:
         recorder = Recorder(name, bus=self._bus, messages=self._messages, events=events, dead=self._dead)
         try:
             await persist(recorder.align)
-            await self._serve(name, streams.live(name), streams.GROUP_RECORDER, recorder.handle)
+            async with self._reading(name, streams.live(name), streams.GROUP_RECORDER) as consumer:
+                await consume(consumer, recorder.handle)
         finally:
             if events:
                 events.close()
@@ -266,9 +290,8 @@ class Broker:
         finally:
             await consumer.aclose()
 
-    async def _serve(
-        self, name: str, stream: str, group: str, handle: Callable[[list[Entry]], Awaitable[None]]
-    ) -> None:
+    @asynccontextmanager
+    async def _reading(self, name: str, stream: str, group: str) -> AsyncIterator[Consumer]:
         async def remake() -> None:
             await self._directory.refresh()
             if name not in self._directory.principals():
@@ -278,6 +301,6 @@ class Broker:
         await persist(remake)
         consumer = Consumer(self._bus, stream, group, CONSUMER, count=self._config.batch, remake=remake)
         try:
-            await consume(consumer, handle)
+            yield consumer
         finally:
             await consumer.aclose()
