@@ -44,6 +44,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "cancel-question": ("questions", "Take a question back."),
     "logs": ("logs", "Show the log of a service or an agent."),
     "retention": ("retention", "Remove what is old and done, or show what would go."),
+    "image": ("image", "Make, list and remove the images that agents' containers are made of."),
     "setup": ("setup", "Install what hyperhive can use but does not bring."),
     "sign-in": ("sign_in", "Print a new one-time sign-in link."),
     "test": ("test", "Check formatting, types and imports, and run the tests."),

@@ -12,6 +12,7 @@ from hive_dashboard.config import DashboardSettings
 from hive_runtime.agent_settings import HarnessSettings
 from hive_runtime.settings import Settings
 from hive_supervisor.config import SupervisorSettings
+from hive_supervisor.images.config import ImageSettings
 from hive_supervisor.retention.config import RetentionSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
@@ -20,6 +21,7 @@ SECTIONS: dict[str, type[Settings]] = {
     "broker": BrokerSettings,
     "supervisor": SupervisorSettings,
     "retention": RetentionSettings,
+    "images": ImageSettings,
     "dashboard": DashboardSettings,
     "harness": HarnessSettings,
 }

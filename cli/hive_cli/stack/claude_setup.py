@@ -2,9 +2,10 @@
 
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Final
 
-from hive_cli.output import say
+from hive_cli.output import complain, say
 from hive_cli.paths import DataDir
 from hive_cli.stack.data_dir import prepare
 from hive_cli.stack.engine import KEYS, check_version, installed_claude
@@ -35,6 +36,23 @@ def install_claude(data: DataDir) -> None:
     say(f"claude {version} is installed.\n")
     say(f"Next, one of these, and then `hive up`:\n  export {KEYS[0]}=…       a key of the API")
     say(f"  export {KEYS[2]}=…  a subscription: make the token with {installed_claude(data)} setup-token")
+
+
+def claude_for_image(data: DataDir, *, quiet: bool) -> Path | None:
+    """Where Claude Code is installed for agents, by now if npm is here; None, and said why, where it cannot be."""
+    if not (data.claude / "node_modules" / PACKAGE).is_dir():
+        if shutil.which("npm") is None:
+            complain("the image gets no Claude Code: npm is not on PATH; install Node.js 22 or newer and build again")
+            return None
+        prepare(data)
+        if not quiet:
+            say(f"installing {PACKAGE} {VERSION} for the image (about 250 MB)…")
+        try:
+            _npm_install(npm=shutil.which("npm") or "npm", data=data)
+        except InstallFailed as error:
+            complain(f"the image gets no Claude Code: {error}")
+            return None
+    return data.claude
 
 
 def _npm_install(npm: str, data: DataDir) -> None:

@@ -32,6 +32,7 @@ KNOWN: Final[Mapping[str, type[settings.Settings]]] = {
     "broker": SectionOfService,
     "supervisor": SectionOfService,
     "retention": SectionOfService,
+    "images": SectionOfService,
     "dashboard": SectionOfService,
     "harness": SectionOfService,
 }

@@ -25,19 +25,19 @@ _PASSED_ON: Final = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTT
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def run(command: Sequence[str], *, report: Callable[[str], None], environ: Mapping[str, str] | None = None) -> None:
-    """`report` gets each line. Raises `BuildFailed` with the last ones."""
-    _follow([*_NAMESPACES, "--mount-proc", *command], command[0], report, {**os.environ, **(environ or {})})
+def run(command: Sequence[str], *, report: Report, name: str = "") -> None:
+    """`report` gets each line. Raises `BuildFailed` with the last ones and `name`, which is that of the program."""
+    _follow([*_NAMESPACES, "--mount-proc", *command], name or command[0], report, os.environ)
 
 
-def run_in(root: Path, command: Sequence[str], *, report: Callable[[str], None]) -> None:
+def run_in(root: Path, command: Sequence[str], *, report: Report) -> None:
     """The same with `root` as the root directory. `root` must be trusted: this is no jail."""
     environ = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     own = {"PATH": _PATH, "LC_ALL": "C.UTF-8", "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"}
     _follow([*_NAMESPACES, "sh", "-c", _ENTER, str(root), *command], command[0], report, environ | own)
 
 
-def _follow(command: Sequence[str], name: str, report: Callable[[str], None], environ: Mapping[str, str]) -> None:
+def _follow(command: Sequence[str], name: str, report: Report, environ: Mapping[str, str]) -> None:
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     with subprocess.Popen(
         command,

@@ -18,6 +18,7 @@ _TOLD: Final = re.compile(
 )
 _APT: Final = ("apt-get", "-q", "-o", "Dpkg::Use-Pty=0", "-o", "APT::Sandbox::User=root")
 _NO_START: Final = "usr/sbin/policy-rc.d"
+_UPDATES: Final = "etc/apt/sources.list.d/updates.list"
 _LEAVE_OUT: Final = "etc/dpkg/dpkg.cfg.d/hyperhive"
 _LEFT_OUT: Final = """\
 force-unsafe-io
@@ -31,19 +32,25 @@ path-exclude=/usr/share/locale/*
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """`mirror` is an URL; empty leaves it to debootstrap."""
+    """`mirror` is an URL; empty leaves it to debootstrap. `updates`: further lines for apt's list of sources."""
 
     suite: str
     mirror: str = ""
+    updates: tuple[str, ...] = ()
 
     def options(self) -> tuple[str, ...]:
-        return (self.suite, self.mirror)
+        return (self.suite, self.mirror, *self.updates)
 
 
 def release(suite: str | None = None, mirror: str | None = None) -> Release:
-    """What is not given is this machine's own: the suite it runs, where debootstrap knows it, and its apt's mirror."""
+    """What is not given is this machine's own: the suite it runs, where debootstrap knows it, and its apt's sources."""
     chosen = suite or own_suite()
-    return Release(chosen, mirror if mirror is not None else own_mirror(chosen))
+    if mirror is not None:
+        return Release(chosen, mirror)
+    sources = own_sources()
+    updates = (f"{chosen}-updates", f"{chosen}-security")
+    lines = [f"deb {sources[name, 'main']} {name} main" for name in updates if (name, "main") in sources]
+    return Release(chosen, sources.get((chosen, "main"), ""), tuple(lines))
 
 
 def own_suite() -> str:
@@ -57,17 +64,17 @@ def own_suite() -> str:
     return codename if codename and (_SCRIPTS / codename).exists() else "stable"
 
 
-def own_mirror(suite: str) -> str:
-    """Where this machine's apt gets `suite` from; empty when it does not."""
+def own_sources() -> dict[tuple[str, str], str]:
+    """Where this machine's apt gets what from: release and component → URL. Empty where there is no apt."""
     if shutil.which("apt-get") is None:
-        return ""
+        return {}
     command = ["apt-get", "indextargets", "--format", "$(RELEASE) $(COMPONENT) $(REPO_URI)", "Created-By: Packages"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SOURCES_TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return ""
+        return {}
     lines = (line.split() for line in done.stdout.splitlines())
-    return next((line[2] for line in lines if len(line) == 3 and line[:2] == [suite, "main"]), "")
+    return {(line[0], line[1]): line[2] for line in lines if len(line) == 3}
 
 
 def bootstrap(release: Release, root: Path, *, report: Report) -> None:
@@ -83,18 +90,19 @@ def copy(base: Path, root: Path) -> None:
     confined.run(command, report=lambda _: None)
 
 
-def install(root: Path, packages: Sequence[str], *, report: Report) -> None:
-    """With apt inside `root`, over this machine's network; services are not started. Raises `BuildFailed`."""
+def install(root: Path, packages: Sequence[str], release: Release, *, report: Report) -> None:
+    """With apt inside `root`, over this machine's network, what is there brought up to date; services are not started.
+
+    Raises `BuildFailed`.
+    """
     guard = root / _NO_START
     guard.write_text("#!/bin/sh\nexit 101\n")
     guard.chmod(0o755)
     shutil.copyfile("/etc/resolv.conf", root / "etc/resolv.conf")
-    proxies = _proxies()
-    told = _told(report)
-    report("reading the lists of packages")
-    confined.run_in(root, [*_APT, *proxies, "update"], report=told)
-    command = [*_APT, *proxies, "install", "--yes", "--no-install-recommends", *packages]
-    confined.run_in(root, command, report=told)
+    (root / _UPDATES).write_text("".join(f"{line}\n" for line in release.updates))
+    for words in (("update",), ("full-upgrade", "--yes"), ("install", "--yes", "--no-install-recommends", *packages)):
+        report(f"apt {words[0]}")
+        confined.run_in(root, [*_APT, *_proxies(), *words], report=_told(report))
     guard.unlink()
 
 
