@@ -11,7 +11,7 @@ import httpx
 import pytest
 from redis import Redis
 from tests.support.hive import Hive, hive
-from tests.support.killed_at.points import Point, environment, points
+from tests.support.killed_at.points import Point, environment, points, strike_at
 from tests.support.waiting import wait_until
 
 from hive_runtime import wiping
@@ -88,7 +88,7 @@ def test_a_purge_that_is_cut_off_is_finished(running: Hive, plan: Path, number: 
     running.api("POST", "/agents", json={"name": name})
     running.send(name, '!call remind {"message": "later", "delay_seconds": 3600}\n!call ask_operator {"question": "?"}')
     wait_until(lambda: "acked" in states(running, name), within_s=30)
-    point.strike_at(plan)
+    strike_at(plan, point)
     with suppress(httpx.HTTPError):  # its answer may be late, or cut off
         running.api("DELETE", f"/agents/{name}", params={"purge": True})
     wait_until(lambda: not plan.exists(), within_s=30)

@@ -4,16 +4,22 @@ import itertools
 import json
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError
+from redis.retry import Retry
+from tests.support.away import answers
 from tests.support.hive import Hive, hive
+from tests.support.redis_server import redis_server
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
@@ -26,12 +32,18 @@ def passwords(running: Hive) -> dict[str, str]:
     return {path.name.removeprefix("redis-"): path.read_text().strip() for path in files}
 
 
-def let_in(running: Hive, user: str, password: str) -> bool:
-    address = str(running.data_dir / "run" / "redis" / "redis.sock")
+def let_in(running: Hive, user: str, password: str, path: Path | None = None) -> bool:
+    address = str(path or running.data_dir / "run" / "redis" / "redis.sock")
     with suppress(AuthenticationError):
-        Redis(unix_socket_path=address, username=user, password=password).ping()
+        Redis(unix_socket_path=address, username=user, password=password, retry=Retry(NoBackoff(), 0)).ping()
         return True
     return False
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def command_lines() -> str:
@@ -153,3 +165,31 @@ def test_a_turn_is_waited_for_and_a_killed_supervisor_goes_on_with_the_rotation(
         assert running.api("GET", "/credentials")["rotation"]["cut_short"] == []
         check_all_replaced(running, before)
         assert running.answers().count("slept") == 1
+
+
+def test_on_a_redis_of_your_own_the_users_get_new_passwords_and_a_restarted_server_keeps_them() -> None:
+    port = free_port()
+    with redis_server("--port", str(port), "--bind", "127.0.0.1") as server:
+        address = server.address
+        url = f"redis://{address.username}:{address.password}@127.0.0.1:{port}/0"
+        with hive("--engine", "scripted", "--redis", url) as running:
+            running.cli("spawn", "ada")
+            before = passwords(running)
+            report = json.loads(running.cli("debug", "rotate-credentials", "--json"))
+            assert set(report["done"]) == set(before)
+            after = passwords(running)
+            for user, old in before.items():
+                assert after[user] != old
+                assert let_in(running, user, after[user], server.directory / "redis.sock")
+                assert not let_in(running, user, old, server.directory / "redis.sock")
+            assert address.password
+            assert address.password not in (running.data_dir / "rotation.json").read_text()
+            assert let_in(running, "admin", address.password, server.directory / "redis.sock")
+
+            server.kill()
+            server.start()
+            for user in after:
+                wait_until(partial(let_in, running, user, after[user], server.directory / "redis.sock"), within_s=30)
+                assert not let_in(running, user, before[user], server.directory / "redis.sock")
+            running.send("ada", "!send operator with the new one")
+            wait_until(lambda: "with the new one" in answers(running), within_s=60)

@@ -19,7 +19,7 @@ import structlog
 from hive_contracts import streams
 from hive_contracts.agents import AgentState, Desired, TurnState
 from hive_contracts.credentials import CredentialsRotated, RotateCredentials
-from hive_contracts.envelope import Envelope, Payload
+from hive_contracts.envelope import Envelope
 from hive_contracts.errors import NotFound, Refused
 from hive_runtime import acl
 from hive_runtime.backoff import persist
@@ -27,6 +27,7 @@ from hive_runtime.bus import Bus
 from hive_supervisor.principals import SERVICES, Principals
 
 LOOK_S: Final = 0.2
+SOURCE: Final = "supervisor"
 RESTART_S: Final = 60.0
 """How long one container may take to come back before the next is restarted. Seconds."""
 
@@ -45,8 +46,6 @@ class Host(Protocol):
     async def restart(self, name: str) -> None: ...
 
     async def settled(self, name: str) -> None: ...
-
-    async def tell(self, payload: Payload, subject: str) -> None: ...
 
 
 class Rotation:
@@ -113,9 +112,10 @@ class Rotation:
         await self._restart_all(agents)
         assert self._now is not None  # noqa: S101
         self._now = self._now.model_copy(update={"ended_at": self._clock()})
+        fact = Envelope.of(self._now, source=SOURCE, id=f"{self._now.command}:rotated"[:128])
+        await persist(lambda: self._bus.append(streams.EVENTS, fact))  # first, or a crash could leave it untold
         await self._keep()
         log.info("passwords rotated", users=len(self._now.done), cut_short=list(self._now.cut_short))
-        await self._host.tell(self._now, "")
 
     async def _restart_all(self, names: list[str]) -> None:
         """Each container in turn, those first that are idle; after `turn_wait_s` the others in mid-turn."""

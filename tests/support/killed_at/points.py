@@ -25,11 +25,16 @@ class Point:
     def __str__(self) -> str:
         return f"{self.function}, {self.text}"
 
-    def strike_at(self, plan: Path) -> None:
-        """From now on whoever comes here is killed, once."""
-        partial = plan.with_suffix(".partial")
-        partial.write_text(f"{self.file}:{self.function}:{self.line}")
-        partial.replace(plan)
+    @property
+    def place(self) -> str:
+        return f"{self.file}:{self.function}:{self.line}"
+
+
+def strike_at(plan: Path, *chosen: Point) -> None:
+    """From now on whoever comes to the first of these is killed there, then who comes to the second, and so on."""
+    partial = plan.with_suffix(".partial")
+    partial.write_text("\n".join(point.place for point in chosen))
+    partial.replace(plan)
 
 
 def points(function: Callable[..., Any], *, only: tuple[str, ...] = ()) -> Iterator[Point]:

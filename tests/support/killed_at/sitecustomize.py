@@ -1,7 +1,7 @@
-"""Python runs this at its start when it finds it on its path: a supervisor ends, as by `kill -9`, before a chosen line.
+"""Python runs this at its start when it finds it on its path: a supervisor ends, as by `kill -9`, at a chosen line.
 
-The file that `$KILL_PLAN` names says before which: `file:function:line`. It is removed as it strikes, so the next
-supervisor lives. `$KILL_IN` lists the functions that are watched, as `file:function`.
+The file that `$KILL_PLAN` names says before which: `file:function:line`, one a line. The first strikes, and is taken
+out of the file as it does; with the last one the file goes. `$KILL_IN` lists the watched functions: `file:function`.
 """
 
 import os
@@ -17,10 +17,21 @@ watched = frozenset(os.environ.get("KILL_IN", "").split())
 
 
 def on_line(frame: FrameType, event: str, _: Any) -> Any:
-    if event == "line" and plan.exists() and plan.read_text() == f"{place(frame)}:{frame.f_lineno}":
-        plan.unlink()
-        os.kill(os.getpid(), signal.SIGKILL)
+    if event == "line" and plan.exists():
+        first, *others = plan.read_text().splitlines()
+        if first == f"{place(frame)}:{frame.f_lineno}":
+            take_out(others)
+            os.kill(os.getpid(), signal.SIGKILL)
     return on_line
+
+
+def take_out(others: list[str]) -> None:
+    if others:
+        partial = plan.with_suffix(".partial")
+        partial.write_text("\n".join(others))
+        partial.replace(plan)
+    else:
+        plan.unlink()
 
 
 def on_call(frame: FrameType, _: str, __: Any) -> Any:
