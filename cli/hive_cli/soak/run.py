@@ -148,7 +148,7 @@ async def _measure(hive: Stage, names: list[str], report: Report) -> Sample:
         await asyncio.to_thread(hive.api().post, "/api/v1/messages", {"to": name, "body": "!say and now"})
     await _quiet(hive, names, report)
     await asyncio.to_thread(hive.api().post, "/api/v1/retention", {"dry_run": False})
-    return await take(hive, names)
+    return await take(hive, names, sent=report.sent)
 
 
 async def _quiet(hive: Stage, names: list[str], report: Report) -> None:

@@ -12,15 +12,23 @@ from hive_contracts import streams
 from hive_contracts.names import OPERATOR
 from hive_runtime.redis_bus import call, connect
 
-LIMITS: Final = {
-    "memory": 16.0,
-    "handles": 8.0,
-    "processes": 2.0,
-    "entries": 0.3,
-    "stores": 8.0,
-}
-"""How much more there may be at the end: MB and file handles of one service, or of a harness or an engine on average;
-processes in all; stream entries, as a share of those before and `FEW` more; MB of all stores."""
+MEMORY_MB: Final = 16.0
+HANDLES: Final = 8.0
+PROCESSES: Final = 2
+ENTRIES: Final = 0.3
+"""How much more there may be at the end: memory and file handles of one service, or of a harness or an engine on
+average; processes in all; stream entries, as a share of those before and `FEW` more."""
+
+HANDLES_PER_AGENT: Final = 0.5
+"""A service's connections go with the agents: a pool keeps as many as were ever used at once."""
+
+STORES_MB: Final = 1.0
+STORES_MB_PER_AGENT: Final = 0.1
+STORES_MB_PER_MESSAGE: Final = 0.002
+"""Stores fill up to what retention leaves of each agent; and they keep each dead letter, and what nobody has read."""
+
+LOG_MB: Final = 8.0
+"""The longest that a store's write-ahead log may be, at any time: twice of what is copied at once. It never shrinks."""
 
 FEW: Final = 100
 MB: Final = 1e6
@@ -36,21 +44,31 @@ class Use:
 
 @dataclass(slots=True)
 class Sample:
-    """`uses`: service, `harness` or `engine` → the average of its processes."""
+    """`uses`: service, `harness` or `engine` → the average of its processes. Stores in MB; messages sent until then."""
 
     uses: dict[str, Use] = field(default_factory=dict)
     processes: int = 0
     entries: int = 0
     stores: float = 0.0
+    longest_log: float = 0.0
+    agents: int = 0
+    sent: int = 0
 
 
-async def take(hive: Stage, agents: list[str]) -> Sample:
+async def take(hive: Stage, agents: list[str], *, sent: int) -> Sample:
     pids = {name: [hive.pid_of(name)] for name in SERVICES}
     pids["harness"] = [hive.pid_in(name, HARNESS) for name in agents]
     pids["engine"] = [hive.pid_in(name, ENGINE) for name in agents]
     uses = {role: use for role, found in pids.items() if (use := _average([pid for pid in found if pid]))}
-    stores = sum(path.stat().st_size for path in _stores(hive.data.root)) / MB
-    return Sample(uses, len(hive.processes()), await _entries(hive), stores)
+    return Sample(
+        uses,
+        processes=len(hive.processes()),
+        entries=await _entries(hive),
+        stores=sum(_sizes(hive.data.root, "*.sqlite")),
+        longest_log=max(_sizes(hive.data.root, "*.sqlite-wal"), default=0.0),
+        agents=len(agents),
+        sent=sent,
+    )
 
 
 def growth(before: Sample, after: Sample) -> list[str]:
@@ -63,11 +81,14 @@ def compared(before: Sample, after: Sample) -> Iterator[tuple[str, float, float,
     """What it is, how much before and after, and by how much it may grow."""
     for role in sorted(before.uses.keys() & after.uses.keys()):
         old, new = before.uses[role], after.uses[role]
-        yield f"memory of {role}, MB", old.memory, new.memory, LIMITS["memory"]
-        yield f"file handles of {role}", old.handles, new.handles, LIMITS["handles"]
-    yield "processes", before.processes, after.processes, LIMITS["processes"]
-    yield "stream entries", before.entries, after.entries, LIMITS["entries"] * before.entries + FEW
-    yield "stores, MB", before.stores, after.stores, LIMITS["stores"]
+        of_all = HANDLES_PER_AGENT * after.agents if role in SERVICES else 0
+        yield f"memory of {role}, MB", old.memory, new.memory, MEMORY_MB
+        yield f"file handles of {role}", old.handles, new.handles, HANDLES + of_all
+    kept = STORES_MB_PER_AGENT * after.agents + STORES_MB_PER_MESSAGE * (after.sent - before.sent)
+    yield "processes", before.processes, after.processes, PROCESSES
+    yield "stream entries", before.entries, after.entries, ENTRIES * before.entries + FEW
+    yield "stores, MB", before.stores, after.stores, STORES_MB + kept
+    yield "longest log of a store, MB", before.longest_log, after.longest_log, LOG_MB - before.longest_log
 
 
 def _average(pids: list[int]) -> Use | None:
@@ -84,9 +105,11 @@ def _use(pid: int) -> Use | None:
     return None
 
 
-def _stores(root: Path) -> Iterator[Path]:
-    for pattern in ("*.sqlite*", "agents/*/*.sqlite*"):
-        yield from root.glob(pattern)
+def _sizes(root: Path, name: str) -> Iterator[float]:
+    for pattern in (name, f"agents/*/{name}"):
+        for path in root.glob(pattern):
+            with suppress(FileNotFoundError):
+                yield path.stat().st_size / MB
 
 
 async def _entries(hive: Stage) -> int:
