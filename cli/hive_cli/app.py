@@ -20,6 +20,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "start": ("agents", "Start an agent."),
     "stop": ("agents", "Stop an agent; its state is kept."),
     "restart": ("agents", "Stop an agent and start it again."),
+    "rebuild": ("rebuild", "Bring an agent's container up to date."),
     "cancel": ("control", "Cancel the turn that an agent is in."),
     "model": ("agents", "Show or override the model of an agent."),
     "destroy": ("agents", "Stop an agent for good; with --purge wipe all that it has."),

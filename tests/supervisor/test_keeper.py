@@ -7,9 +7,13 @@ from tests.support.waiting import until
 
 from hive_contracts.agents import ContainerCrashed, ContainerStatus, Desired
 from hive_contracts.envelope import Payload
+from hive_contracts.models import RestartPolicy
 from hive_supervisor.keeper import USEFUL_RESTART_S, Keeper
+from hive_supervisor.life import Life, Throttle
 from hive_supervisor.runtimes.base import ContainerSpec
 from hive_supervisor.runtimes.memory import MemoryRuntime
+
+MANY = Throttle(tries=100, crashes=100, window_s=1800)
 
 
 class CrashingRuntime(MemoryRuntime):
@@ -30,8 +34,17 @@ class Host:
     async def ready(self, name: str) -> None:
         await asyncio.Event().wait()
 
-    async def tell(self, payload: Payload, subject: str) -> None:
+    async def version(self, name: str) -> dict[str, str]:
+        return {"hyperhive": "1"}
+
+    async def tell(self, payload: Payload, subject: str, *, fact_id: str = "") -> None:
         self.told.append(payload)
+
+    def policy(self, name: str) -> RestartPolicy:
+        return RestartPolicy.MANAGER
+
+    def keep(self, name: str, life: Life) -> None:
+        self.life = life
 
     async def changed(self, name: str) -> None:
         return None
@@ -40,7 +53,7 @@ class Host:
 def test_a_container_that_always_crashes_is_not_started_in_a_loop() -> None:
     async def scenario() -> None:
         runtime, host = CrashingRuntime(), Host()
-        keeper = Keeper("ada", Desired.RUNNING, runtime=runtime, host=host)
+        keeper = Keeper("ada", Desired.RUNNING, life=Life(), throttle=MANY, runtime=runtime, host=host)
 
         async def watch() -> None:
             async for exit_ in runtime.watch():
@@ -84,7 +97,7 @@ def test_a_container_that_had_come_up_waits_for_two_seconds_at_most() -> None:
 
     async def scenario() -> None:
         runtime, host = MemoryRuntime(), ReadyHost()
-        keeper = Observed("ada", Desired.RUNNING, runtime=runtime, host=host)
+        keeper = Observed("ada", Desired.RUNNING, life=Life(), throttle=MANY, runtime=runtime, host=host)
 
         async def crash_always() -> None:
             async for exit_ in runtime.watch():

@@ -1,6 +1,7 @@
 """A supervisor whose store is lost or breaks: no agent is forgotten, and each keeps the user that owns its files."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 from tests.supervisor.test_service import Hive, on_hive, supervisor
@@ -18,14 +19,16 @@ from hive_contracts.agents import (
 from hive_contracts.models import SetModel
 from hive_contracts.stores import StoreReplaced
 from hive_runtime.store_broken import broken_stores
+from hive_supervisor.life import Life
 from hive_supervisor.runtimes.memory import MemoryRuntime
 from hive_supervisor.store import Agent, SupervisorStore
 
 
 def _agents(data_dir: Path) -> list[Agent]:
+    """All but how often each was started."""
     store = SupervisorStore(data_dir / "supervisor.sqlite")
     try:
-        return store.agents()
+        return [replace(agent, life=Life()) for agent in store.agents()]
     finally:
         store.close()
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -43,7 +43,7 @@ from hive_supervisor.containers import Premises
 from hive_supervisor.retention.config import RetentionSettings
 from hive_supervisor.runtimes.choose import Choice
 from hive_supervisor.runtimes.memory import MemoryRuntime
-from hive_supervisor.service import serve
+from hive_supervisor.service import Ending, serve
 from hive_supervisor.store import SupervisorStore
 
 
@@ -57,6 +57,7 @@ class Hive:
     data_dir: Path
     address: RedisAddress
     cursor: str = "0-0"
+    ending: Ending = field(default_factory=Ending)
 
     async def command(self, payload: Payload, *, command_id: str = "") -> Envelope:
         """Send a command; returns its answer."""
@@ -94,18 +95,27 @@ async def report_ready(bus: RedisBus, runtime: MemoryRuntime) -> None:
 
 @asynccontextmanager
 async def supervisor(
-    data_dir: Path, address: RedisAddress, runtime: MemoryRuntime, settings: RetentionSettings | None = None
+    data_dir: Path,
+    address: RedisAddress,
+    runtime: MemoryRuntime,
+    settings: RetentionSettings | None = None,
+    config: SupervisorSettings | None = None,
 ) -> AsyncIterator[Hive]:
     bus, admin = RedisBus(address, load_functions=True), RedisAdmin(address)
     store = SupervisorStore(data_dir / "supervisor.sqlite")
-    premises = Premises(SupervisorSettings(), HarnessSettings(), data_dir, address, settings or RetentionSettings())
+    ending = Ending()
+    premises = Premises(
+        config or SupervisorSettings(), HarnessSettings(), data_dir, address, settings or RetentionSettings()
+    )
     cursor = await bus.last_id(streams.EVENTS)
     tasks = [
-        asyncio.ensure_future(serve(premises, bus=bus, admin=admin, store=store, choice=Choice(runtime, "for a test"))),
+        asyncio.ensure_future(
+            serve(premises, bus=bus, admin=admin, store=store, choice=Choice(runtime, "for a test"), ending=ending)
+        ),
         asyncio.ensure_future(report_ready(bus, runtime)),
     ]
     try:
-        yield Hive(bus, admin, runtime, data_dir, address, cursor)
+        yield Hive(bus, admin, runtime, data_dir, address, cursor, ending)
     finally:
         for task in tasks:
             task.cancel()

@@ -29,7 +29,7 @@ def test_the_manager_restarts_an_agent_and_reads_what_it_wrote() -> None:
         assert agents["ada"]["container"] == "running"
         restarts = running.api("GET", "/agents/ada")["container_since"]
         assert call(running, "hm1nd", "restart", name="ada") == "ada is running"
-        assert running.api("GET", "/agents/ada")["container_since"] != restarts
+        wait_until(lambda: running.api("GET", "/agents/ada")["container_since"] != restarts)
         assert call(running, "hm1nd", "stop", name="ada") == "ada is stopped"
         assert call(running, "hm1nd", "start", name="ada") == "ada is running"
         assert "harness" in call(running, "hm1nd", "get_logs", name="ada", lines=20)

@@ -23,12 +23,13 @@ from hive_supervisor.principals import Principals
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
 POINTS: Final = [
-    *points(Commands._carry_out, only=("await self._fleet.apply", "async with asyncio.timeout")),
+    *points(Commands._let_happen, only=("await self._fleet.apply",)),
+    *points(Commands._outcome, only=("async with asyncio.timeout",)),
     *points(Fleet._purge),
     *points(Principals.remove_agent),
     *points(RedisAdmin.wipe),
     *points(wiping.wipe),
-    *points(Commands.handle, only=("await self._bus.write",)),
+    *points(Commands._reply, only=("await self._bus.write",)),
 ]
 
 

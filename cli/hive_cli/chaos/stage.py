@@ -126,13 +126,17 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
+PATIENT: Final = {"HIVE_SUPERVISOR_RESTART_CRASHES": "1000000", "HIVE_SUPERVISOR_RESTART_TRIES": "1000000"}
+"""However often it is killed, nothing is quarantined."""
+
+
 def running(pids: set[int]) -> set[int]:
     """Those that have not ended."""
     return {pid for pid in pids if not has_ended(pid)}
 
 
 def _start(data: DataDir, log: Path) -> subprocess.Popen[bytes]:
-    environ = {key: value for key, value in os.environ.items() if not key.startswith("HIVE_")}
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("HIVE_")} | PATIENT
     command = [sys.executable, "-m", "hive_cli", "--data-dir", str(data.root), "up", "--port", "0"]
     with log.open("wb") as output:
         return subprocess.Popen(

@@ -9,7 +9,7 @@ import click
 from hive_cli.command import command, hive_client, json_option
 from hive_cli.errors import UsageProblem
 from hive_cli.output import print_json, print_table, printable, say, when
-from hive_contracts.models import Effort
+from hive_contracts.models import Effort, RestartPolicy
 from hive_contracts.names import check_agent_name
 
 
@@ -44,6 +44,9 @@ def _row(agent: dict[str, Any]) -> tuple[str, ...]:
 @click.option("--effort", type=click.Choice([*Effort]), help="How much the model is to think.")
 @click.option("--allow", multiple=True, metavar="PATTERN", help="A shell command that needs no asking, as 'git *'.")
 @click.option("--policy", type=click.Choice(["ask", "deny", "allow"]), help="What happens with all others.")
+@click.option(
+    "--restart", "restarts", type=click.Choice([*RestartPolicy]), help="What follows a crash [default: manager]."
+)
 @click.option("--recipients", metavar="NAMES", help="Whom it may write to beside you and the manager [default: all].")
 @json_option
 def spawn(  # noqa: PLR0913 - its options
@@ -55,6 +58,7 @@ def spawn(  # noqa: PLR0913 - its options
     effort: str | None,
     allow: tuple[str, ...],
     policy: str | None,
+    restarts: str | None,
     recipients: str | None,
     as_json: bool,
 ) -> None:
@@ -68,7 +72,7 @@ def spawn(  # noqa: PLR0913 - its options
         body["description"] = description
     if engine:
         body["engine"] = engine
-    if config := _config({"model": model, "effort": effort}, allow, policy, recipients):
+    if config := _config({"model": model, "effort": effort, "restart": restarts}, allow, policy, recipients):
         body["config"] = config
     view = hive_client().post("/api/v1/agents", body).data
     _report(view, f"{name} is made and runs. Write to it: hive send {name} 'Hello'", as_json=as_json)

@@ -35,12 +35,13 @@ class ChildFailed(HiveError):
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """`environ` is the whole environment."""
+    """`environ` is the whole environment. `end_signal`: what asks it to end, also when this process dies."""
 
     name: str
     command: Sequence[str]
     environ: Mapping[str, str]
     log: Path
+    end_signal: signal.Signals = signal.SIGTERM
 
 
 class Child:
@@ -74,7 +75,7 @@ class Child:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=die_with_parent(signal.SIGTERM),
+                preexec_fn=die_with_parent(self.spec.end_signal),
             )
         self._started(self.spec.name, self._process.pid)
 
@@ -110,11 +111,11 @@ class Child:
         await asyncio.sleep(wait_s)
 
     async def stop(self, *, grace_s: float) -> None:
-        """SIGTERM, and SIGKILL after `grace_s` seconds, or at once when cancelled. Returns when it is gone."""
+        """Ask it to end, and SIGKILL after `grace_s` seconds, or at once when cancelled. Returns when it is gone."""
         process = self._process
         if process is None or process.returncode is not None:
             return
-        self._signal(signal.SIGTERM)
+        self._signal(self.spec.end_signal)
         try:
             async with asyncio.timeout(grace_s):
                 await process.wait()

@@ -1,5 +1,6 @@
 """The table of services: what `hive up` starts beside Redis, and with which environment."""
 
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,12 +20,14 @@ MODEL_KEYS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """`user` is its Redis user. `needs_model_keys`: starts what talks to a model."""
+    """`user` is its Redis user. `needs_model_keys`: starts what talks to a model. `end_signal`: tells it that the whole
+    hive ends."""
 
     name: str
     command: Sequence[str]
     user: str
     needs_model_keys: bool = False
+    end_signal: signal.Signals = signal.SIGTERM
 
 
 def _python(module: str) -> tuple[str, ...]:
@@ -33,7 +36,9 @@ def _python(module: str) -> tuple[str, ...]:
 
 SERVICES: Final = (
     Service("broker", _python("hive_broker"), acl.BROKER),
-    Service("supervisor", _python("hive_supervisor"), acl.SUPERVISOR, needs_model_keys=True),
+    Service(
+        "supervisor", _python("hive_supervisor"), acl.SUPERVISOR, needs_model_keys=True, end_signal=signal.SIGINT
+    ),  # SIGTERM would end it alone, and leave the containers
     Service("dashboard", _python("hive_dashboard"), acl.DASHBOARD),
 )
 
@@ -61,7 +66,7 @@ def child_spec(service: Service, around: Surroundings) -> ChildSpec:
         "HIVE_REDIS_PASSWORD_FILE": str(PasswordFiles(around.data.secrets).path(service.user)),
     }
     environ = inherited | own | dict(around.extra.get(service.name, {}))
-    return ChildSpec(service.name, service.command, environ, around.data.log(service.name))
+    return ChildSpec(service.name, service.command, environ, around.data.log(service.name), service.end_signal)
 
 
 def service_users(data: DataDir) -> dict[str, tuple[str, ...]]:

@@ -12,7 +12,16 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from hive_contracts.errors import InvalidRequest
-from hive_contracts.models import AgentConfig, AgentLimits, Effort, McpServers, ModelName, Network, VariableName
+from hive_contracts.models import (
+    AgentConfig,
+    AgentLimits,
+    Effort,
+    McpServers,
+    ModelName,
+    Network,
+    RestartPolicy,
+    VariableName,
+)
 from hive_contracts.names import AgentName
 from hive_contracts.permissions import BUILT_IN, BashPattern, PermissionPolicy, ToolName, ToolPolicy
 from hive_contracts.toml_place import line_of
@@ -92,6 +101,9 @@ class AgentFile(BaseModel):
         default=None, max_length=500, description="whom it may write to besides operator and manager; left out: all"
     )
     network: Network | None = Field(default=None, description="what of the network its container has")
+    restart: RestartPolicy = Field(
+        default=RestartPolicy.MANAGER, description="what follows a crash, and who may start it after too many"
+    )
     packages: tuple[PackageName, ...] = Field(
         default=(), max_length=200, description="packages its container needs beside the image's"
     )

@@ -38,18 +38,30 @@ class Desired(StrEnum):
 
 
 class ContainerStatus(StrEnum):
-    """What a container is doing. `CRASHED`: it ended unasked and waits for its restart."""
+    """What a container is doing. `CRASHED`: it ended unasked and waits for its restart. `QUARANTINED`: it crashed too
+    often, and waits for somebody to start it."""
 
     STARTING = "starting"
     RUNNING = "running"
     STOPPED = "stopped"
     CRASHED = "crashed"
+    QUARANTINED = "quarantined"
+
+
+class Operation(BaseModel):
+    """What is being done to a container now: `start`, `stop` or `restart`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    verb: str
+    since: datetime
 
 
 class AgentRecord(BaseModel):
     """An agent as the supervisor knows it: a field of `hive:agents`. Trustworthy: no agent can write it.
 
-    `id_base`: the first of its 65,536 user ids on the machine.
+    `id_base`: the first of its 65,536 user ids on the machine. `operation`: what is under way; `queued`: what follows.
+    `needs_update`: in which way its container is behind; empty when it is not.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -63,6 +75,9 @@ class AgentRecord(BaseModel):
     container_since: datetime
     detail: str = ""
     restarts: int = 0
+    operation: Operation | None = None
+    queued: str = ""
+    needs_update: str = ""
     created_at: datetime
     number: int = 0
     id_base: int | None = None
@@ -180,6 +195,14 @@ class RestartAgent(Payload):
     name: AgentName
 
 
+class RebuildAgent(Payload):
+    """To the supervisor: bring its container up to date, by a restart if it is behind; nothing to do if it is not."""
+
+    TYPE: ClassVar[str] = "agent.rebuild"
+
+    name: AgentName
+
+
 class DestroyAgent(Payload):
     """To the supervisor: stop it for good and keep its state, or with `purge` wipe all that it had."""
 
@@ -239,15 +262,37 @@ class ContainerStopped(Payload):
 
 
 class ContainerCrashed(Payload):
-    """An end that nobody asked for. `exit_status` is None when a signal ended it, or when it is not known."""
+    """An end that nobody asked for. `exit_status` is None when a signal ended it, or when it is not known.
+
+    `oom`: it was ended for taking too much memory.
+    """
 
     TYPE: ClassVar[str] = "container.crashed"
 
     agent: str
     exit_status: int | None = None
     signal: int | None = None
+    oom: bool = False
     uptime_seconds: float = 0.0
     log_tail: tuple[str, ...] = ()
+
+
+class AgentQuarantined(Payload):
+    """Its container crashed, or failed to come up, too often: it stays down until it is started."""
+
+    TYPE: ClassVar[str] = "agent.quarantined"
+
+    agent: str
+    reason: str
+
+
+class AgentNeedsUpdate(Payload):
+    """Its container runs with what is no longer the newest; `reason` says what. `hive rebuild` brings it up to date."""
+
+    TYPE: ClassVar[str] = "agent.needs_update"
+
+    agent: str
+    reason: str
 
 
 class AgentFlooding(Payload):

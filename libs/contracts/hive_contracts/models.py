@@ -107,6 +107,15 @@ class Network(StrEnum):
     HOST = "host"
 
 
+class RestartPolicy(StrEnum):
+    """What follows a crash. A container that crashes too often stays down in either case, until it is started:
+    `MANAGER` by the manager or the operator, `ALWAYS` by the operator alone. `NEVER`: it stays down at once."""
+
+    MANAGER = "manager"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
 class AgentLimits(BaseModel):
     """What an agent may use at most; None for what the hive gives every agent."""
 
@@ -136,6 +145,7 @@ class AgentConfig(BaseModel):
     recipients: tuple[AgentName, ...] | None = None
     mcp_servers: McpServers = Field(default_factory=dict)
     network: Network | None = None
+    restart: RestartPolicy = RestartPolicy.MANAGER
     limits: AgentLimits = Field(default_factory=AgentLimits)
     packages: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()

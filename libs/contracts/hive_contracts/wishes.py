@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 
 from pydantic import Field
 
-from hive_contracts.agents import RestartAgent, StartAgent, StopAgent
+from hive_contracts.agents import RebuildAgent, RestartAgent, StartAgent, StopAgent
 from hive_contracts.approvals import FetchConfig, RequestApply
 from hive_contracts.envelope import Payload
 from hive_contracts.names import AgentName
@@ -34,7 +34,7 @@ class GetLogs(Payload):
     lines: int = Field(default=50, ge=1, le=MAX_LOG_LINES)
 
 
-LIFECYCLE: Final[tuple[type[Payload], ...]] = (StartAgent, StopAgent, RestartAgent)
+LIFECYCLE: Final[tuple[type[Payload], ...]] = (StartAgent, StopAgent, RestartAgent, RebuildAgent)
 """Those that name an agent which may not be the one that asks."""
 
 WISHES: Final[tuple[type[Payload], ...]] = (*LIFECYCLE, ListAgents, GetLogs, FetchConfig, RequestApply)

@@ -17,12 +17,15 @@ EXIT_CANNOT_START: Final = 78
 log = structlog.get_logger()
 
 
-def run_service(main: Callable[[], Coroutine[Any, Any, None]]) -> int:
-    """Run `main` until it ends or a signal comes; returns the exit status."""
+Told = Callable[[signal.Signals], None]
+
+
+def run_service(main: Callable[[], Coroutine[Any, Any, None]], *, told: Told = lambda _: None) -> int:
+    """Run `main` until it ends or a signal comes, which `told` hears of; returns the exit status."""
     gc.freeze()  # what is imported by now stays; collections skip it
     try:
         with asyncio.Runner() as runner:
-            return runner.run(_until_signal(main))
+            return runner.run(_until_signal(main, told))
     except HiveError as error:
         return report_failure(error)
 
@@ -33,11 +36,16 @@ def report_failure(error: HiveError) -> int:
     return EXIT_CANNOT_START if error.code == "settings" else EXIT_FAILED
 
 
-async def _until_signal(main: Callable[[], Coroutine[Any, Any, None]]) -> int:
+async def _until_signal(main: Callable[[], Coroutine[Any, Any, None]], told: Told) -> int:
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(main())
+
+    def end(number: signal.Signals) -> None:
+        told(number)
+        task.cancel()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, end, number)
     try:
         await task
     except asyncio.CancelledError:

@@ -60,7 +60,7 @@ class Updates:
         topic = agent_topic(agent.name)
         self._hub.publish(HOME, f"agent-{agent.name}", lambda: self._render.card(agent))
         self._hub.publish(topic, "head", lambda: self._render.head(agent))
-        if (former.desired, former.container) != (agent.desired, agent.container):
+        if controls_of(former) != controls_of(agent):
             self._hub.publish(topic, "controls", lambda: self._render.controls(agent))
         if steering_of(former) != steering_of(agent):
             self._hub.publish(topic, "steering", lambda: self._render.steering(agent))
@@ -111,3 +111,8 @@ class Updates:
 
     def _publish_closed(self, question: QuestionView) -> None:
         self._hub.publish(HOME, f"closed-{question.id}", lambda: self._render.closed_question(question))
+
+
+def controls_of(agent: AgentView) -> tuple[object, ...]:
+    """What the buttons of its container follow from."""
+    return agent.desired, agent.container, bool(agent.needs_update)

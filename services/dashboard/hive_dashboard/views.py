@@ -203,21 +203,23 @@ _TONES = {
 }
 
 
+_CONTAINER_TONES = {
+    ContainerStatus.STARTING: "wait",
+    ContainerStatus.CRASHED: "bad",
+    ContainerStatus.QUARANTINED: "bad",
+    ContainerStatus.STOPPED: "off",
+}
+
+
 def badge_of(agent: AgentView) -> Badge:
     """The container's state where it does not run, else the harness's own word."""
     if agent.container is ContainerStatus.RUNNING and agent.desired is Desired.STOPPED:
         return Badge("stopping", "wait", agent.container_since, agent.detail)
     if agent.container is ContainerStatus.STOPPED and agent.desired is Desired.DESTROYED:
         return Badge("destroyed", "off", agent.container_since, agent.detail)
-    match agent.container:
-        case ContainerStatus.RUNNING:
-            return _badge_of_state(agent.state, agent)
-        case ContainerStatus.STARTING:
-            return Badge("starting", "wait", agent.container_since, agent.detail)
-        case ContainerStatus.CRASHED:
-            return Badge("crashed", "bad", agent.container_since, agent.detail)
-        case ContainerStatus.STOPPED:
-            return Badge("stopped", "off", agent.container_since, agent.detail)
+    if agent.container is ContainerStatus.RUNNING:
+        return _badge_of_state(agent.state, agent)
+    return Badge(agent.container.value, _CONTAINER_TONES[agent.container], agent.container_since, agent.detail)
 
 
 def _badge_of_state(state: AgentState | None, agent: AgentView) -> Badge:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from hive_contracts.agents import CommandDone, CommandFailed, RestartAgent, StartAgent, StopAgent
+from hive_contracts.agents import CommandDone, CommandFailed, RebuildAgent, RestartAgent, StartAgent, StopAgent
 from hive_contracts.envelope import Payload
 from hive_contracts.errors import HiveError, Refused
 from hive_contracts.ids import new_id
@@ -97,6 +97,12 @@ class ManagerTools:
                 "Stop an agent's container and start it again; a message in hand is taken up again.",
                 NameArguments,
                 self._lifecycle(RestartAgent),
+            ),
+            Tool(
+                "rebuild",
+                "Bring an agent's container up to date, by a restart if it is behind; nothing is done if it is not.",
+                NameArguments,
+                self._lifecycle(RebuildAgent),
             ),
             Tool("get_logs", "The last lines that an agent's container wrote.", LogArguments, self._get_logs),
         )

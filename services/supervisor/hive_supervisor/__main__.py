@@ -12,7 +12,7 @@ from hive_runtime.run import report_failure, run_service
 from hive_supervisor.config import SupervisorSettings
 from hive_supervisor.containers import Premises
 from hive_supervisor.retention.config import RetentionSettings
-from hive_supervisor.service import run
+from hive_supervisor.service import Ending, run
 
 
 def main() -> int:
@@ -26,7 +26,9 @@ def main() -> int:
     except HiveError as error:
         return report_failure(error)
     logging.configure("supervisor", config.log_level)
-    return run_service(lambda: run(Premises(config, harness, data_dir, address, retention)))
+    ending = Ending()
+    premises = Premises(config, harness, data_dir, address, retention)
+    return run_service(lambda: run(premises, ending), told=ending.told)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import structlog
@@ -13,6 +15,7 @@ from hive_contracts.agents import (
     CommandFailed,
     Desired,
     DestroyAgent,
+    RebuildAgent,
     RestartAgent,
     Role,
     SpawnAgent,
@@ -22,11 +25,14 @@ from hive_contracts.agents import (
 from hive_contracts.credentials import RotateCredentials
 from hive_contracts.envelope import Envelope, MalformedEnvelope
 from hive_contracts.errors import HiveError, Refused, Unavailable
-from hive_contracts.models import SetModel
+from hive_contracts.models import RestartPolicy, SetModel
 from hive_contracts.names import MANAGER
 from hive_contracts.retention import SweepRetention
+from hive_runtime.backoff import persist
 from hive_runtime.bus import Ack, Append, Batch, Bus, Entry
-from hive_supervisor.errors import AgentDestroyed, AgentExists, UnknownAgent
+from hive_runtime.consumer import Consumer, consume
+from hive_runtime.errors import StoreUnavailable
+from hive_supervisor.errors import AgentDestroyed, AgentExists, CannotStart, UnknownAgent
 from hive_supervisor.fleet import SOURCE, Fleet
 from hive_supervisor.retention.schedule import Retention
 from hive_supervisor.rotation import Rotation
@@ -37,6 +43,9 @@ SETTLE_TIMEOUT_S: Final = 8.0
 """How long an answer waits for the container to get where it is wanted, in seconds."""
 
 log = structlog.get_logger()
+
+_STARTING: Final = frozenset({SpawnAgent.TYPE, StartAgent.TYPE, RestartAgent.TYPE})
+"""What asks for a container that runs, however often it crashed before."""
 
 _WANTED: Final = {StartAgent.TYPE: Desired.RUNNING, StopAgent.TYPE: Desired.STOPPED, RestartAgent.TYPE: Desired.RUNNING}
 """What a lifecycle command makes of an agent. All three carry the same data."""
@@ -62,19 +71,40 @@ class Commands:
         self._retention = retention
         self._rotation = rotation
 
-    async def handle(self, entries: list[Entry]) -> None:
-        """Carry out each command, in order; a repeated one only repeats its answer."""
-        for entry in entries:
-            appends = await self._answer(entry)
-            acks = [Ack(streams.COMMANDS_SUPERVISOR, streams.GROUP_SUPERVISOR, [entry.id], delete=True)]
-            await self._bus.write(Batch(appends, acks))
-
-    async def _answer(self, entry: Entry) -> list[Append]:
+    async def run(self) -> None:
+        """Until cancelled; then what was not answered is answered by the next supervisor."""
+        stream, group = streams.COMMANDS_SUPERVISOR, streams.GROUP_SUPERVISOR
+        await self._bus.ensure_group(stream, group)
+        consumer = Consumer(self._bus, stream, group, SOURCE, remake=partial(self._bus.ensure_group, stream, group))
         try:
-            command = Envelope.decode(entry.fields)
-        except MalformedEnvelope as error:
-            log.warning("command is malformed", entry=entry.id, reason=str(error)[:200])
-            return []
+            async with asyncio.TaskGroup() as tasks:
+                await consume(consumer, partial(self._handle, tasks))
+        finally:
+            await consumer.aclose()
+
+    async def _handle(self, tasks: asyncio.TaskGroup, entries: list[Entry]) -> None:
+        """Record what each command wants, in order; a repeated one only repeats its answer.
+
+        Each is answered, and acknowledged, when it is done or cannot be: no agent's command waits for another's.
+        """
+        for entry in entries:
+            command = _decoded(entry)
+            begun = await self._begin(command) if command else []
+            if command and isinstance(begun, str):
+                tasks.create_task(self._finish(entry, command, begun))
+            elif not isinstance(begun, str):
+                await self._reply(entry, begun)
+
+    async def _finish(self, entry: Entry, command: Envelope, name: str) -> None:
+        answer = await self._outcome(command, name)
+        await persist(lambda: self._reply(entry, self._tell(command, answer)))
+
+    async def _reply(self, entry: Entry, appends: list[Append]) -> None:
+        acks = [Ack(streams.COMMANDS_SUPERVISOR, streams.GROUP_SUPERVISOR, [entry.id], delete=True)]
+        await self._bus.write(Batch(appends, acks))
+
+    async def _begin(self, command: Envelope) -> list[Append] | str:
+        """The answer, if there is one by now; else the name of an agent: it is to be answered once that is settled."""
         try:
             check_wish(command)
             for one in self._answering:
@@ -88,7 +118,9 @@ class Commands:
             raise  # our store or Redis is away: the command comes again
         except (MalformedEnvelope, HiveError) as error:
             answer = _refusal(error)
-        return [] if answer is None else self._tell(command, answer)
+        if answer is None or isinstance(answer, str):
+            return answer or []
+        return self._tell(command, answer)
 
     def _tell(self, command: Envelope, answer: Answer) -> list[Append]:
         log.info("command answered", type=command.type, subject=command.subject, code=answer.code or "done")
@@ -104,27 +136,65 @@ class Commands:
         status = self._fleet.status(command.subject) if asker_of(command) else None
         return {"status": status.value} if status else {}
 
-    async def _carry_out(self, command: Envelope) -> Answer | None:
-        """Change what is wanted and remember the answer as one; then let it happen. None: answered by another."""
+    async def _carry_out(self, command: Envelope) -> Answer | str | None:
+        """Change what is wanted and remember the answer as one; then let it happen. None: answered by another.
+
+        The name of an agent: there is an answer once that is settled.
+        """
         if command.type == SweepRetention.TYPE:
             self._retention.request(command)
             return None
         if command.type == RotateCredentials.TYPE:
             await self._rotation.request(command)
             return Answer()
+        self._check_lifter(command)
+        return await self._let_happen(command, self._record(command))
+
+    def _check_lifter(self, command: Envelope) -> None:
+        """Raises `Refused` when the manager would start what only the operator may."""
+        name = str(command.data.get("name"))
+        if not asker_of(command) or command.type not in _STARTING or not self._fleet.is_quarantined(name):
+            return
+        if self._fleet.policy(name) is not RestartPolicy.MANAGER:
+            raise Refused(f"{name} is quarantined, and only the operator may start it again; ask with ask_operator")
+
+    def _record(self, command: Envelope) -> str:
         with self._store.unit() as unit:
             name = _change(unit, command)
             unit.remember(command.id, Answer(), datetime.now(UTC))
+        return name
+
+    async def _let_happen(self, command: Envelope, name: str) -> Answer | str:
         if command.type == SetModel.TYPE:
             await self._fleet.tell_model(name)
             return Answer()
-        await self._fleet.apply(name, restart=command.type == RestartAgent.TYPE)
+        rebuild = command.type == RebuildAgent.TYPE
+        restart = command.type == RestartAgent.TYPE or (rebuild and bool(self._fleet.behind(name)))
+        await self._fleet.apply(name, restart=restart, lift=command.type in _STARTING)
+        return name
+
+    async def _outcome(self, command: Envelope, name: str) -> Answer:
+        """What was asked for is recorded; when it does not come up, that is the answer all the same."""
         try:
             async with asyncio.timeout(SETTLE_TIMEOUT_S):
                 await self._fleet.settled(name)
         except TimeoutError:
             log.info("still on its way", agent=name)
-        return Answer()
+        failure = self._fleet.failure(name) if command.type in _STARTING else ""
+        if not failure:
+            return Answer()
+        answer = Answer(CannotStart.code, f"{name} does not start: {failure}")
+        with suppress(StoreUnavailable), self._store.unit() as unit:
+            unit.amend(command.id, answer)
+        return answer
+
+
+def _decoded(entry: Entry) -> Envelope | None:
+    try:
+        return Envelope.decode(entry.fields)
+    except MalformedEnvelope as error:
+        log.warning("command is malformed", entry=entry.id, reason=str(error)[:200])
+        return None
 
 
 def _refusal(error: MalformedEnvelope | HiveError) -> Answer:
@@ -154,6 +224,12 @@ def _change(unit: Unit, command: Envelope) -> str:
         if not unit.override_model(change.name, change.model, datetime.now(UTC)):
             raise UnknownAgent(f"there is no agent called {change.name}")
         return change.name
+    if command.type == RebuildAgent.TYPE:
+        name = command.payload(RebuildAgent).name
+        _check_there(unit, name)
+        if unit.desired(name) is None:
+            raise UnknownAgent(f"there is no agent called {name}")
+        return name
     if command.type == DestroyAgent.TYPE:
         return _destroy(unit, command.payload(DestroyAgent))
     if command.type not in _WANTED:

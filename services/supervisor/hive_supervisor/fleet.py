@@ -8,21 +8,36 @@ from typing import Final
 import structlog
 
 from hive_contracts import streams
-from hive_contracts.agents import AgentCreated, AgentPurged, AgentState, ContainerStatus, Desired, Role, TurnState
+from hive_contracts.agents import (
+    AgentCreated,
+    AgentNeedsUpdate,
+    AgentPurged,
+    AgentState,
+    ContainerStatus,
+    Desired,
+    Role,
+    TurnState,
+)
 from hive_contracts.envelope import Envelope, Payload
-from hive_contracts.models import AgentConfig, ModelChanged
+from hive_contracts.models import AgentConfig, ModelChanged, RestartPolicy
 from hive_contracts.names import MANAGER
 from hive_runtime.backoff import persist
 from hive_runtime.bus import Bus
+from hive_runtime.errors import StoreUnavailable
 from hive_runtime.wiping import wipe
 from hive_supervisor.containers import Premises, log_file, model_of, spec_for
 from hive_supervisor.keeper import Keeper
+from hive_supervisor.life import Life, Throttle
 from hive_supervisor.principals import Principals
 from hive_supervisor.registry import Registry
-from hive_supervisor.runtimes.base import ContainerRuntime, ContainerSpec
+from hive_supervisor.runtimes.base import ContainerRuntime, ContainerSpec, Imaged
 from hive_supervisor.store import Agent, NewAgent, SupervisorStore
+from hive_supervisor.versions import behind, version_of
 
 SOURCE: Final = "supervisor"
+IMAGE_LOOK_S: Final = 10.0
+"""Between looks for a newer image, in seconds."""
+
 READY_WAIT_MS: Final = 250
 """How long one look for the harness's report waits for its live stream, in milliseconds."""
 
@@ -53,6 +68,8 @@ class Fleet:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._gone: dict[str, asyncio.Event] = {}
         self._new = asyncio.Event()
+        self._image = ""
+        self._behind: dict[str, str] = {}
         log_file(premises.data_dir, MANAGER).parent.mkdir(parents=True, exist_ok=True)
         with store.unit() as unit:
             unit.add(NewAgent(MANAGER, Role.MANAGER), datetime.now(UTC))
@@ -71,13 +88,13 @@ class Fleet:
                 self._keepers[agent.name] = self._keeper(agent)
                 self._new.set()
 
-    async def apply(self, name: str, *, restart: bool) -> None:
-        """The store changed for `name`: do what it says now."""
+    async def apply(self, name: str, *, restart: bool = False, lift: bool = False) -> None:
+        """The store changed for `name`: do what it says now. `lift`: start it even if it crashed too often."""
         is_new = name not in self._keepers
         self.reload()
         if name in self._gone:
             return
-        self._keepers[name].want(self._agents[name].desired, restart=restart)
+        self._keepers[name].want(self._agents[name].desired, restart=restart, lift=lift)
         await self.changed(name)
         if is_new:
             record = self._registry.record(self._agents[name], self._keepers[name])
@@ -105,7 +122,7 @@ class Fleet:
         """Give it this configuration, and restart it if it is to run; what its container is once that is settled."""
         with self._store.unit() as unit:
             unit.configure(name, config)
-        await self.apply(name, restart=True)
+        await self.apply(name, restart=True, lift=True)
         await self.settled(name)
         return self.status(name)
 
@@ -141,7 +158,11 @@ class Fleet:
     async def run(self) -> None:
         """Keep every agent until cancelled."""
         async with asyncio.TaskGroup() as group:
+            await persist(self._runtime.list)  # from here on every end is told
             group.create_task(self._watch_exits())
+            if isinstance(self._runtime, Imaged):
+                self._image = await persist(self._runtime.newest_image)
+                group.create_task(self._watch_image(self._runtime))
             while True:
                 for name in self._keepers.keys() - self._tasks.keys():
                     work = self._purge(name) if name in self._gone else self._keep(name)
@@ -174,10 +195,23 @@ class Fleet:
             if exit_.name in self._keepers and exit_.name not in self._gone:
                 self._keepers[exit_.name].ended(exit_)
 
+    async def _watch_image(self, runtime: Imaged) -> None:
+        while True:
+            await asyncio.sleep(IMAGE_LOOK_S)
+            newest = await persist(runtime.newest_image)
+            if newest != self._image:
+                log.info("there is a newer image", image=newest)
+                self._image = newest
+                for name in list(self._keepers):
+                    await self.changed(name)
+
     def _keeper(self, agent: Agent) -> Keeper:
+        config = self._premises.config
         return Keeper(
             agent.name,
             agent.desired,
+            life=agent.life,
+            throttle=Throttle(config.restart_tries, config.restart_crashes, config.restart_window_s),
             runtime=self._runtime,
             host=self,
         )
@@ -203,9 +237,10 @@ class Fleet:
         finally:
             await reader.aclose()
 
-    async def tell(self, payload: Payload, subject: str) -> None:
-        """For a keeper: a fact for everyone."""
-        fact = Envelope.of(payload, source=SOURCE, subject=subject)
+    async def tell(self, payload: Payload, subject: str, *, fact_id: str = "") -> None:
+        """For a keeper: a fact for everyone. Told again with the same `fact_id`, it is the same."""
+        identity = {"id": fact_id} if fact_id else {}
+        fact = Envelope.of(payload, source=SOURCE, subject=subject, **identity)
         await persist(lambda: self._bus.append(streams.EVENTS, fact))
 
     async def note(self, about: str, sentence: str) -> None:
@@ -214,8 +249,56 @@ class Fleet:
 
     async def changed(self, name: str) -> None:
         """For a keeper: publish the record anew."""
-        record = self._registry.record(self._agents[name], self._keepers[name])
+        if name not in self._keepers:
+            return
+        reason = self.behind(name)
+        record = self._registry.record(self._agents[name], self._keepers[name], reason)
         await persist(lambda: self._registry.publish(record))
+        if reason and self._behind.get(name) != reason:
+            fact_id = f"{name}:needs_update:{self._keepers[name].life.began}:{self._image}"[:128]
+            await self.tell(AgentNeedsUpdate(agent=name, reason=reason), name, fact_id=fact_id)
+        self._behind[name] = reason
+
+    def policy(self, name: str) -> RestartPolicy:
+        """For a keeper: what follows a crash of `name`."""
+        return self._agents[name].config.restart
+
+    def is_quarantined(self, name: str) -> bool:
+        return name in self._keepers and self._keepers[name].status is ContainerStatus.QUARANTINED
+
+    def keep(self, name: str, life: Life) -> None:
+        """For a keeper: the next supervisor finds it."""
+        try:
+            with self._store.unit() as unit:
+                unit.keep_life(name, life)
+        except StoreUnavailable as error:
+            log.warning("not kept for the next supervisor", agent=name, reason=str(error))
+
+    async def version(self, name: str) -> dict[str, str]:
+        """For a keeper: what a container of `name` that starts now is made of."""
+        return version_of(self._agents[name], self._premises.config, self._image)
+
+    def behind(self, name: str) -> str:
+        """In which way the container of `name` is not up to date; empty when it is, or does not run."""
+        keeper = self._keepers[name]
+        if keeper.status is not ContainerStatus.RUNNING:
+            return ""
+        return behind(keeper.life.made_of, version_of(self._agents[name], self._premises.config, self._image))
+
+    def failure(self, name: str) -> str:
+        """Why `name` did not get to run; empty when it did, or is still on its way."""
+        keeper = self._keepers.get(name)
+        return keeper.detail if keeper and keeper.desired is Desired.RUNNING and keeper.failed else ""
+
+    async def stop_all(self) -> None:
+        """The whole hive ends: every container, at once, each with its grace. What is wanted of them stays."""
+        found = await self._runtime.list()
+        running = [name for name, one in found.items() if one.running]
+        for name in running:
+            if name in self._keepers:
+                self.keep(name, self._keepers[name].life.stopping())
+        grace_s = self._premises.config.stop_grace_s
+        await asyncio.gather(*(self._runtime.stop(name, grace_s=grace_s) for name in running))
 
 
 def _has_reported(fields: dict[str, str]) -> bool:

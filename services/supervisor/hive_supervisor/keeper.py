@@ -7,11 +7,21 @@ from typing import Final, Protocol
 
 import structlog
 
-from hive_contracts.agents import ContainerCrashed, ContainerStarted, ContainerStatus, ContainerStopped, Desired
+from hive_contracts.agents import (
+    AgentQuarantined,
+    ContainerCrashed,
+    ContainerStarted,
+    ContainerStatus,
+    ContainerStopped,
+    Desired,
+    Operation,
+)
 from hive_contracts.envelope import Payload
-from hive_contracts.errors import HiveError
-from hive_runtime.backoff import Backoff
-from hive_supervisor.runtimes.base import ContainerExit, ContainerRuntime, ContainerSpec
+from hive_contracts.errors import HiveError, Unavailable
+from hive_contracts.models import RestartPolicy
+from hive_runtime.backoff import Backoff, persist
+from hive_supervisor.life import Life, Run, Throttle
+from hive_supervisor.runtimes.base import Container, ContainerExit, ContainerRuntime, ContainerSpec
 
 FIRST_RESTART_S: Final = 0.2
 LAST_RESTART_S: Final = 30.0
@@ -22,7 +32,12 @@ is given up after a few tries."""
 STEADY_S: Final = 10.0
 """A container that ran so long, in seconds, starts again at once, however often it crashed before."""
 
+END_TOLD_S: Final = 10.0
+"""How long the end of a container that was stopped may take to be told."""
+
 LOG_TAIL_LINES: Final = 20
+LAST_WORDS, LAST_WORDS_LENGTH = 3, 300
+"""Of a container that did not come up, so many lines and characters stand in its record."""
 
 log = structlog.get_logger()
 
@@ -34,68 +49,106 @@ class Host(Protocol):
         """The agent's user, streams and spec. Raises `HiveError`."""
         ...
 
+    async def version(self, name: str) -> dict[str, str]:
+        """What a container that starts now is made of."""
+        ...
+
     async def ready(self, name: str) -> None:
         """Returns once the harness has reported."""
         ...
 
-    async def tell(self, payload: Payload, subject: str) -> None:
-        """Put a fact into `hive:events`."""
+    async def tell(self, payload: Payload, subject: str, *, fact_id: str = "") -> None:
+        """Put a fact into `hive:events`. One with the same `fact_id` is the same fact, told again."""
         ...
 
     async def changed(self, name: str) -> None:
         """The keeper's account changed; publish it."""
         ...
 
+    def policy(self, name: str) -> RestartPolicy:
+        """What follows a crash."""
+        ...
+
+    def keep(self, name: str, life: Life) -> None:
+        """Keep it over restarts of the supervisor. Raises nothing: what cannot be kept is logged."""
+        ...
+
 
 class Keeper:
     """Keeps one container. Everything it does it does in `run`, one thing at a time."""
 
-    def __init__(self, name: str, desired: Desired, *, runtime: ContainerRuntime, host: Host) -> None:
+    def __init__(
+        self, name: str, desired: Desired, *, life: Life, throttle: Throttle, runtime: ContainerRuntime, host: Host
+    ) -> None:
         self.name = name
         self.desired = desired
-        self.status = ContainerStatus.STOPPED
+        self.status = ContainerStatus.QUARANTINED if life.quarantine else ContainerStatus.STOPPED
         self.since = datetime.now(UTC)
-        self.detail = ""
+        self.detail = life.quarantine
         self.restarts = 0
+        self.operation: Operation | None = None
+        self.life = life
+        self._throttle = throttle
         self._runtime = runtime
         self._host = host
         self._restart_wanted = False
         self._came_up = False
+        self._late = ""
+        self._attempted = True
         self._exit: ContainerExit | None = None
         self._news = asyncio.Event()
         self._moved = asyncio.Condition()
         self._backoff = Backoff(first_s=FIRST_RESTART_S, limit_s=LAST_RESTART_S, at_once=True)
 
-    def want(self, desired: Desired, *, restart: bool = False) -> None:
-        """What the container is to be from now on; `restart`: stop it first."""
+    def want(self, desired: Desired, *, restart: bool = False, lift: bool = False) -> None:
+        """What it is to be from now on. `restart`: stop it first. `lift`: start it though it crashed often."""
         self.desired = desired
         self._restart_wanted = restart and self._up
         self._backoff.reset()
+        self._attempted = not lift
+        if lift or desired is not Desired.RUNNING:
+            self._keep(self.life.lifted())
         self._news.set()
 
     def ended(self, exit_: ContainerExit) -> None:
         """The runtime says that the container ended."""
-        self._exit = exit_
-        self._news.set()
+        if self.life.run is not Run.NONE:
+            self._exit = exit_
+            self._news.set()
 
     async def settled(self) -> None:
-        """Returns once the container is what is wanted, or has crashed."""
+        """Returns once the container is what is wanted, or did not get there."""
         async with self._moved:
             await self._moved.wait_for(lambda: self._settled)
 
     async def run(self, *, grace_s: float, start_timeout_s: float) -> None:
         """Keep it until cancelled; cancelling leaves the container as it is."""
-        found = (await self._runtime.list()).get(self.name)
-        if found and found.running:
-            self._came_up = True
-            await self._set(ContainerStatus.RUNNING)
+        await self._find()
         while True:
             try:
                 await self._step(grace_s=grace_s, start_timeout_s=start_timeout_s)
             except HiveError as error:
-                log.warning("container does not start", agent=self.name, code=error.code, reason=str(error))
-                await self._set(ContainerStatus.CRASHED, str(error))
-                await self._wait(self._backoff.next_s())
+                await self._not_started(error)
+
+    @property
+    def failed(self) -> bool:
+        """It is to run, and did not get there by its last start."""
+        return self._attempted and self._ended_badly
+
+    @property
+    def queued(self) -> str:
+        """What is to be done once the operation that is under way is over."""
+        if self.operation is None:
+            return ""
+        if self.desired is not Desired.RUNNING:
+            return "" if self.operation.verb == "stop" else "stop"
+        return "restart" if self._restart_wanted and self.operation.verb == "start" else ""
+
+    @property
+    def _ended_badly(self) -> bool:
+        return self.status is ContainerStatus.QUARANTINED or (
+            self.status is ContainerStatus.CRASHED and not self._came_up
+        )
 
     @property
     def _up(self) -> bool:
@@ -103,35 +156,55 @@ class Keeper:
 
     @property
     def _settled(self) -> bool:
-        if self.status is ContainerStatus.CRASHED:
-            return True
-        wanted = ContainerStatus.RUNNING if self.desired is Desired.RUNNING else ContainerStatus.STOPPED
-        return self.status is wanted and not self._restart_wanted
+        if self.desired is Desired.RUNNING:
+            return self.failed or (self.status is ContainerStatus.RUNNING and not self._restart_wanted)
+        return self.status is ContainerStatus.STOPPED
 
     @property
     def _interrupted(self) -> bool:
         return self._exit is not None or self._restart_wanted or self.desired is not Desired.RUNNING
 
+    async def _find(self) -> None:
+        """What an earlier supervisor left: a container that runs, or one that ended meanwhile."""
+        found = (await persist(self._runtime.list)).get(self.name)
+        if found and found.running:
+            self._came_up = True
+            self._keep(self.life.going_on())
+            await self._set(ContainerStatus.RUNNING, since=found.since)
+            return
+        await self._find_ended(found)
+
+    async def _find_ended(self, found: Container | None) -> None:
+        self._exit = None  # the same, told meanwhile
+        missed = self.life.missed(found) if self.desired is Desired.RUNNING else None
+        if missed:
+            self._came_up = True
+            await self._note_end(missed)
+        elif self.life.run is not Run.NONE:
+            self._keep(self.life.over())
+
     async def _step(self, *, grace_s: float, start_timeout_s: float) -> None:
         """Do the one thing that is to be done, or wait until there is one."""
         if self._exit is not None:
-            await self._note_crash(self._exit)
+            await self._note_end(self._exit)
         elif self._up and self._interrupted:
             await self._stop(grace_s)
-        elif not self._up and self.desired is Desired.RUNNING:
+        elif self.desired is Desired.RUNNING and not self._up and not self.life.quarantine:
             await self._start(start_timeout_s)
-        elif self.status is ContainerStatus.CRASHED:
+        elif self.desired is not Desired.RUNNING and self.status is not ContainerStatus.STOPPED:
             await self._set(ContainerStatus.STOPPED)
         else:
             await self._wait(None)
 
     async def _start(self, timeout_s: float) -> None:
-        self._came_up = False
-        await self._set(ContainerStatus.STARTING)
+        self._came_up, self._late = False, ""
+        await self._set(ContainerStatus.STARTING, operation="start")
         await self._runtime.create(await self._host.prepare(self.name))
+        self._keep(self.life.starting(await self._host.version(self.name)))
         await self._runtime.start(self.name)
         if await self._until_ready(timeout_s):
             self._came_up = True
+            self._keep(self.life.came_up())
             await self._set(ContainerStatus.RUNNING)
             await self._host.tell(ContainerStarted(agent=self.name), self.name)
 
@@ -145,7 +218,9 @@ class Keeper:
                     await self._wait(None)
         except TimeoutError:
             log.warning("harness did not report in time", agent=self.name, seconds=timeout_s)
+            self._late = f"did not report within {timeout_s:g} s and was ended"
             await self._runtime.stop(self.name, grace_s=0)
+            await self._end_told()
         finally:
             ready.remove_done_callback(self._wake)
             ready.cancel()
@@ -155,43 +230,117 @@ class Keeper:
         self._news.set()
 
     async def _stop(self, grace_s: float) -> None:
+        self._keep(self.life.stopping())
+        verb = "restart" if self._restart_wanted else "stop"
+        await self._set(self.status, self.detail, since=self.since, operation=verb)
         await self._runtime.stop(self.name, grace_s=grace_s)
-        while self._exit is None:
-            await self._wait(None)
+        await self._end_told()
         self._exit = None
         self._restart_wanted = False
+        self._keep(self.life.over())
         await self._set(ContainerStatus.STOPPED)
         await self._host.tell(ContainerStopped(agent=self.name), self.name)
 
-    async def _note_crash(self, exit_: ContainerExit) -> None:
+    async def _end_told(self) -> None:
+        """Wait for it: told later, it would pass for the end of the next run."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_TOLD_S):
+                while self._exit is None:
+                    await self._wait(None)
+
+    async def _note_end(self, exit_: ContainerExit) -> None:
         """An end that nobody asked for: say so, and wait before the next start, unless it is the first for a while."""
         self._news.clear()
         self._exit = None
         self._restart_wanted = False
-        self.restarts += 1
         if exit_.uptime_s > STEADY_S:
             self._backoff.reset()
-        log.warning("container crashed", agent=self.name, status=exit_.status, uptime_s=round(exit_.uptime_s, 1))
-        await self._set(ContainerStatus.CRASHED, _ending(exit_))
+        if exit_.is_reboot:
+            log.info("container starts anew", agent=self.name)
+            self._keep(self.life.over())
+            await self._set(ContainerStatus.STOPPED, "it asked to be started anew")
+        else:
+            await self._note_crash(exit_)
+        if not self.life.quarantine:
+            await self._pause()
+
+    async def _note_crash(self, exit_: ContainerExit) -> None:
+        self.restarts += 1
+        log.warning(
+            "container crashed", agent=self.name, status=exit_.status, oom=exit_.oom, uptime_s=round(exit_.uptime_s, 1)
+        )
+        lines = await self._last_lines()
+        how = self._late or _ending(exit_)
+        if not self._came_up:
+            how += _last_words(lines)
+        await self._set(ContainerStatus.CRASHED, how)
         fact = ContainerCrashed(
             agent=self.name,
             exit_status=None if exit_.signal else exit_.status,
             signal=exit_.signal,
+            oom=exit_.oom,
             uptime_seconds=exit_.uptime_s,
-            log_tail=await self._runtime.logs(self.name, LOG_TAIL_LINES),
+            log_tail=lines,
         )
-        await self._host.tell(fact, self.name)
+        await self._host.tell(fact, self.name, fact_id=f"{self.name}:crash:{self.life.began}")
+        self._keep(self.life.crashed(came_up=self._came_up, window_s=self._throttle.window_s))
+        await self._judge()
+
+    async def _not_started(self, error: HiveError) -> None:
+        """A start or a stop failed. What the back-end stands on may come back by itself: that counts for nothing."""
+        log.warning("container is not what is wanted", agent=self.name, code=error.code, reason=str(error))
+        if isinstance(error, Unavailable):
+            as_it_was = self._came_up or self.desired is not Desired.RUNNING
+            await self._set(self.status if as_it_was else ContainerStatus.CRASHED, str(error))
+        else:
+            self._keep(self.life.not_started())
+            await self._set(ContainerStatus.CRASHED, str(error))
+            await self._judge()
+        if not self.life.quarantine:
+            await self._wait(self._backoff.next_s())
+
+    async def _judge(self) -> None:
+        """Whether it is started again."""
+        never = self._host.policy(self.name) is RestartPolicy.NEVER
+        reason = "it crashed, and is not to be started again" if never else self._throttle.verdict(self.life)
+        if not reason:
+            return
+        sentence = f"{reason}; it stays down until `hive start {self.name}`. Last: {self.detail}"
+        log.warning("container quarantined", agent=self.name, reason=reason)
+        self._keep(self.life.quarantined(sentence))
+        await self._set(ContainerStatus.QUARANTINED, sentence)
+        await self._host.tell(AgentQuarantined(agent=self.name, reason=reason), self.name)
+
+    async def _pause(self) -> None:
         pause_s = self._backoff.next_s()
         if self._came_up:
             pause_s = min(pause_s, USEFUL_RESTART_S)
         if pause_s:
             await self._wait(pause_s)
 
-    async def _set(self, status: ContainerStatus, detail: str = "") -> None:
+    async def _last_lines(self) -> tuple[str, ...]:
+        try:
+            return await self._runtime.logs(self.name, LOG_TAIL_LINES)
+        except HiveError:
+            return ()
+
+    def _keep(self, life: Life) -> None:
+        if life != self.life:
+            self.life = life
+            self._host.keep(self.name, life)
+
+    async def _set(
+        self, status: ContainerStatus, detail: str = "", *, since: datetime | None = None, operation: str = ""
+    ) -> None:
+        """`operation`: what begins with this; without one, what was going on is over."""
+        now = datetime.now(UTC)
         async with self._moved:
-            self.status, self.detail, self.since = status, detail, datetime.now(UTC)
-            self._moved.notify_all()
+            self.status, self.detail, self.since = status, detail, since or now
+            self.operation = Operation(verb=operation, since=now) if operation else None
+            self._attempted |= self._ended_badly
         await self._host.changed(self.name)
+        async with self._moved:  # who waits for it finds it published
+            self._moved.notify_all()
 
     async def _wait(self, seconds: float | None) -> None:
         """Until there is news, or `seconds` have passed."""
@@ -202,7 +351,15 @@ class Keeper:
 
 
 def _ending(exit_: ContainerExit) -> str:
+    if exit_.oom:
+        return "ended for taking too much memory"
     if exit_.signal:
-        return f"ended by signal {exit_.signal}; starting it again"
-    how = "ended unseen" if exit_.status is None else f"ended with status {exit_.status}"
-    return f"{how}; starting it again"
+        return f"ended by signal {exit_.signal}"
+    return "ended unseen" if exit_.status is None else f"ended with status {exit_.status}"
+
+
+def _last_words(lines: tuple[str, ...]) -> str:
+    """The container's own words, on one line and short."""
+    text = " | ".join(lines[-LAST_WORDS:])
+    shown = "".join(letter if letter.isprintable() else " " for letter in text)[-LAST_WORDS_LENGTH:]
+    return f"; its last words: {shown}" if shown else ""

@@ -7,10 +7,11 @@ import structlog
 from pydantic import ValidationError
 
 from hive_contracts import streams
-from hive_contracts.agents import AgentRecord
+from hive_contracts.agents import AgentRecord, ContainerStatus
 from hive_contracts.models import ModelSource
 from hive_runtime.backoff import persist
 from hive_runtime.bus import Bus
+from hive_supervisor.life import Life
 from hive_supervisor.registry import OWN_CHOICE
 from hive_supervisor.store import Agent, SupervisorStore
 
@@ -54,6 +55,7 @@ def _agents(registry: Mapping[str, str]) -> Iterator[Agent]:
             model_override=record.model.name if overridden else None,
             model_set_at=record.model.override_since if overridden else None,
             id_base=record.id_base or 0,
+            life=Life(quarantine=record.detail if record.container is ContainerStatus.QUARANTINED else ""),
         )
 
 

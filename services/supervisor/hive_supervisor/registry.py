@@ -28,7 +28,7 @@ class Registry:
         self._runtime_reason = choice.reason
         self._notices: dict[str, str] = {}
 
-    def record(self, agent: Agent, keeper: Keeper) -> AgentRecord:
+    def record(self, agent: Agent, keeper: Keeper, needs_update: str = "") -> AgentRecord:
         return AgentRecord(
             name=agent.name,
             role=agent.role,
@@ -39,6 +39,9 @@ class Registry:
             container_since=keeper.since,
             detail=keeper.detail or (KEPT if keeper.desired is Desired.DESTROYED else ""),
             restarts=keeper.restarts,
+            operation=keeper.operation,
+            queued=keeper.queued,
+            needs_update=needs_update,
             created_at=agent.created_at,
             number=agent.number,
             id_base=agent.id_base,

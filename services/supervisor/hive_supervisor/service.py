@@ -1,16 +1,14 @@
 """Builds the supervisor's parts and owns their tasks: a keeper for each agent, the commands, the registry."""
 
 import asyncio
+import signal
 from contextlib import aclosing
 from functools import partial
 from typing import Final
 
 import structlog
 
-from hive_contracts import streams
 from hive_runtime.beat import beat
-from hive_runtime.bus import Bus
-from hive_runtime.consumer import Consumer, consume
 from hive_runtime.drain import Gauge
 from hive_runtime.hive_id import hive_id
 from hive_runtime.records.approvals import ApprovalWriter
@@ -31,7 +29,6 @@ from hive_supervisor.retention.relief import Relief
 from hive_supervisor.retention.schedule import Retention
 from hive_supervisor.retention.sweep import Sweep
 from hive_supervisor.rotation import Rotation
-from hive_supervisor.runtimes.base import ContainerRuntime
 from hive_supervisor.runtimes.choose import Choice, Place, choose
 from hive_supervisor.server import Server
 from hive_supervisor.store import SupervisorStore
@@ -43,17 +40,26 @@ DEPLOY_MARGIN_S: Final = 15.0
 log = structlog.get_logger()
 
 
-async def run(premises: Premises) -> None:
-    """Serve until cancelled, then stop the containers; what is wanted of them stays."""
+class Ending:
+    """What a signal means: SIGINT ends the whole hive, any other only this supervisor, for a restart or an upgrade."""
+
+    def __init__(self) -> None:
+        self.of_the_hive = False
+
+    def told(self, number: signal.Signals) -> None:
+        self.of_the_hive |= number is signal.SIGINT
+
+
+async def run(premises: Premises, ending: Ending) -> None:
+    """Serve until cancelled. The containers run on, unless the whole hive ends; what is wanted of them stays."""
     config, data_dir, address = premises.config, premises.data_dir, premises.address
     bus, admin = RedisBus(address, load_functions=True), RedisAdmin(address)
     store = SupervisorStore(data_dir / "supervisor.sqlite", first_id=config.first_uid)
     choice = await asyncio.to_thread(choose, Place(data_dir, config, hive_id(data_dir)))
     runtime = choice.runtime
     try:
-        await serve(premises, bus=bus, admin=admin, store=store, choice=choice)
+        await serve(premises, bus=bus, admin=admin, store=store, choice=choice, ending=ending)
     finally:
-        await _stop_all(runtime, config.stop_grace_s)
         await runtime.aclose()
         store.close()
         await bus.aclose()
@@ -61,7 +67,13 @@ async def run(premises: Premises) -> None:
 
 
 async def serve(
-    premises: Premises, *, bus: RedisBus, admin: RedisAdmin, store: SupervisorStore, choice: Choice
+    premises: Premises,
+    *,
+    bus: RedisBus,
+    admin: RedisAdmin,
+    store: SupervisorStore,
+    choice: Choice,
+    ending: Ending,
 ) -> None:
     runtime = choice.runtime
     principals = Principals(admin, bus, premises.data_dir / "secrets")
@@ -70,6 +82,33 @@ async def serve(
     fleet = Fleet(premises, bus=bus, store=store, runtime=runtime, principals=principals, registry=registry)
     server = Server(bus, admin, principals=principals, fleet=fleet)
     log.info("supervisor started", runtime=runtime.name, reason=choice.reason, isolation=runtime.isolation)
+    try:
+        await _keep_all(
+            premises,
+            looks=Looks(bus, runtime),
+            bus=bus,
+            admin=admin,
+            store=store,
+            principals=principals,
+            fleet=fleet,
+            server=server,
+        )
+    finally:
+        if ending.of_the_hive:
+            await fleet.stop_all()
+
+
+async def _keep_all(  # noqa: PLR0913 - all that tasks need
+    premises: Premises,
+    *,
+    looks: Looks,
+    bus: RedisBus,
+    admin: RedisAdmin,
+    store: SupervisorStore,
+    principals: Principals,
+    fleet: Fleet,
+    server: Server,
+) -> None:
     await server.restore()
     async with aclosing(StreamTrimmer(premises.address)) as trimmer, asyncio.TaskGroup() as group:
         sweep = Sweep(premises.retention, premises.data_dir, trimmer, agents=partial(_names, store))
@@ -93,13 +132,13 @@ async def serve(
             approved=deployment.add,
             ttl_s=premises.config.approval_ttl_s,
         )
-        answering = (Looks(bus, runtime), approvals)
+        answering = (looks, approvals)
         commands = Commands(
             bus=bus, store=store, fleet=fleet, retention=retention, rotation=rotation, answering=answering
         )
         group.create_task(approvals.run())
         group.create_task(deployment.run(approvals))
-        group.create_task(_serve_commands(bus, commands))
+        group.create_task(commands.run())
         group.create_task(rotation.run())
         group.create_task(retention.run())
         quota = Quota(premises.config, admin, trimmer, principals=principals, agents=partial(_names, store), host=fleet)
@@ -110,19 +149,3 @@ async def serve(
 
 def _names(store: SupervisorStore) -> list[str]:
     return [agent.name for agent in store.agents()]
-
-
-async def _serve_commands(bus: Bus, commands: Commands) -> None:
-    stream, group = streams.COMMANDS_SUPERVISOR, streams.GROUP_SUPERVISOR
-    await bus.ensure_group(stream, group)
-    consumer = Consumer(bus, stream, group, SOURCE, remake=partial(bus.ensure_group, stream, group))
-    try:
-        await consume(consumer, commands.handle)
-    finally:
-        await consumer.aclose()
-
-
-async def _stop_all(runtime: ContainerRuntime, grace_s: float) -> None:
-    """Every container at once, each with its grace."""
-    found = await runtime.list()
-    await asyncio.gather(*(runtime.stop(name, grace_s=grace_s) for name, one in found.items() if one.running))

@@ -9,15 +9,19 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+from pydantic import ValidationError
+
 from hive_contracts.agents import Desired, Engine, Role
 from hive_contracts.models import AgentConfig
 from hive_runtime.records.messages import from_milliseconds, milliseconds
 from hive_runtime.store import Store
 from hive_supervisor.config import FIRST_ID
+from hive_supervisor.life import Life
 from hive_supervisor.runtimes.base import IDS
 
 MIGRATIONS: Final = tuple(
-    files("hive_supervisor").joinpath(name).read_text() for name in ("schema.sql", "schema_2.sql", "schema_3.sql")
+    files("hive_supervisor").joinpath(name).read_text()
+    for name in ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql")
 )
 
 
@@ -35,6 +39,7 @@ class Agent:
     model_override: str | None = None
     model_set_at: datetime | None = None
     id_base: int = 0
+    life: Life = field(default_factory=Life)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +143,7 @@ class Unit:
             "model_override": agent.model_override,
             "model_set_at": milliseconds(agent.model_set_at) if agent.model_set_at else None,
             "id_base": agent.id_base or None,
+            "life": agent.life.model_dump_json(),
         }
         names = ", ".join(values)
         slots = ", ".join(f":{name}" for name in values)
@@ -161,6 +167,12 @@ class Unit:
         values = {"name": name, "config": config.model_dump_json(exclude_defaults=True)}
         return self._db.execute("UPDATE agents SET config = :config WHERE name = :name", values).rowcount == 1
 
+    def keep_life(self, name: str, life: Life) -> None:
+        """Nothing to do when there is no such agent."""
+        self._db.execute(
+            "UPDATE agents SET life = :life WHERE name = :name", {"name": name, "life": life.model_dump_json()}
+        )
+
     def override_model(self, name: str, model: str | None, now: datetime) -> bool:
         """None takes the override away. False when there is no such agent."""
         cursor = self._db.execute(
@@ -178,11 +190,26 @@ class Unit:
         """One whose purge is done."""
         self._db.execute("DELETE FROM agents WHERE name = :name AND desired = 'purged'", {"name": name})
 
+    def amend(self, command_id: str, answer: Answer) -> None:
+        """It ended otherwise than was thought."""
+        self._db.execute(
+            "UPDATE commands SET code = :code, reason = :reason WHERE id = :id",
+            {"id": command_id, "code": answer.code, "reason": answer.reason},
+        )
+
     def remember(self, command_id: str, answer: Answer, now: datetime) -> None:
         self._db.execute(
             "INSERT INTO commands (id, at, code, reason) VALUES (:id, :at, :code, :reason)",
             {"id": command_id, "at": milliseconds(now), "code": answer.code, "reason": answer.reason},
         )
+
+
+def _life(text: str) -> Life:
+    """One that a later version wrote tells nothing."""
+    try:
+        return Life.model_validate_json(text)
+    except ValidationError:
+        return Life()
 
 
 def _agent(row: sqlite3.Row) -> Agent:
@@ -197,4 +224,5 @@ def _agent(row: sqlite3.Row) -> Agent:
         model_override=row["model_override"],
         model_set_at=None if row["model_set_at"] is None else from_milliseconds(row["model_set_at"]),
         id_base=row["id_base"],
+        life=_life(row["life"]),
     )

@@ -7,7 +7,16 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from hive_contracts.agents import AgentState, DestroyAgent, Engine, RestartAgent, SpawnAgent, StartAgent, StopAgent
+from hive_contracts.agents import (
+    AgentState,
+    DestroyAgent,
+    Engine,
+    RebuildAgent,
+    RestartAgent,
+    SpawnAgent,
+    StartAgent,
+    StopAgent,
+)
 from hive_contracts.errors import NotFound, TimedOut
 from hive_contracts.messages import MessageView
 from hive_contracts.models import AgentConfig, SetModel, wanted_model
@@ -15,7 +24,7 @@ from hive_contracts.names import check_agent_name
 from hive_dashboard.parts import Parts, PartsOf
 from hive_dashboard.registry import AgentView
 
-VERBS = {"start": StartAgent, "stop": StopAgent, "restart": RestartAgent}
+VERBS = {"start": StartAgent, "stop": StopAgent, "restart": RestartAgent, "rebuild": RebuildAgent}
 
 router = APIRouter(prefix="/agents", tags=["agents"])
 
@@ -130,7 +139,7 @@ async def set_model(parts: PartsOf, name: str, wanted: WantedModel) -> AgentView
 
 
 @router.post("/{name}/{verb}")
-async def act(parts: PartsOf, name: str, verb: Literal["start", "stop", "restart"]) -> AgentView:
+async def act(parts: PartsOf, name: str, verb: Literal["start", "stop", "restart", "rebuild"]) -> AgentView:
     known(parts, name)
     await parts.commands.command(VERBS[verb](name=name))
     return await _after_command(parts, name)

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
-from hive_contracts.agents import RestartAgent, StartAgent, StopAgent
+from hive_contracts.agents import RebuildAgent, RestartAgent, StartAgent, StopAgent
 from hive_contracts.errors import HiveError, NotFound
 from hive_contracts.ids import new_id
 from hive_contracts.models import SetModel, wanted_model
@@ -27,6 +27,7 @@ VERBS: Final = {
     "start": (StartAgent, "{} starts."),
     "stop": (StopAgent, "{} is stopped; messages wait in its inbox."),
     "restart": (RestartAgent, "{} restarts."),
+    "rebuild": (RebuildAgent, "{} is up to date."),
 }
 
 router = APIRouter(prefix="/agents/{name}")

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from signal import SIGKILL
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from hive_contracts.models import Network
 
@@ -131,6 +131,15 @@ class Usage:
     memory_bytes: int | None = None
     cpu_s: float | None = None
     pids: int | None = None
+
+
+@runtime_checkable
+class Imaged(Protocol):
+    """A runtime whose containers are made of images."""
+
+    async def newest_image(self) -> str:
+        """The one that a container created now would be made of; empty when there is none."""
+        ...
 
 
 class ContainerRuntime(Protocol):
