@@ -1,10 +1,11 @@
 """What the hourly sweep costs those who work meanwhile: worst waits, and how long it takes.
 
-    python bench/retention.py            under 3 minutes
-    python bench/retention.py --full     500 small stores instead of 20, the large one five times instead of twice
+    python -m bench.retention            under 3 minutes on a machine that does nothing else
+    python -m bench.retention --full     500 small stores instead of 20, the large one five times instead of twice
+    python -m bench.retention --full --entries 50000 --rows 50000 --stores 20      all of it, small: does it work?
 
 - A stream of 1,000,000 entries, one of them pending: trimmed as the supervisor does it, beside one plain XTRIM, each
-  watched by a client that sends PING a thousand times a second.
+  watched by a client that sends PING and XADD by turns, about a thousand in a second.
 - A store of 1,000,000 rows down to 2,000, while another process writes to it as the broker does; then the same with
   one DELETE. Waits are told apart by what the sweep was doing: deleting, or giving the file back.
 - Many stores of 50,000 rows, one after the other, with a writer on each.
@@ -16,6 +17,7 @@ the rest is other processes' doing, as the waits of the writer alone are.
 
 import argparse
 import asyncio
+import itertools
 import multiprocessing
 import os
 import random
@@ -44,68 +46,95 @@ from hive_runtime.store import Store
 from hive_runtime.store_sweep import Pace, StoreSweep, sweep_store
 from hive_runtime.trim import TrimRule
 
-ENTRIES = 1_000_000
-PENDING = 900_001
-ROWS = 1_000_000
 SMALL_ROWS = 50_000
 KEEP = 2_000
 ROW_TEXT = "x" * 150
 PAUSE_S = 0.001
 PROBE_S = 0.001
 ALONE_S = 0.5
+PROGRESS_S = 10.0
+BATCH = 50_000
+
+Answered = tuple[str, float, float]
+"""A command, when it was sent, and the seconds until its answer."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="500 small stores")
+    parser.add_argument("--full", action="store_true", help="more stores, and the large one more often")
     parser.add_argument("--only", choices=["streams", "store", "stores"])
+    parser.add_argument("--entries", type=int, default=1_000_000, help="of the stream")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of the large store")
+    parser.add_argument("--stores", type=int, help="how many small ones: 20, or 500 with --full")
     options = parser.parse_args()
+    started = time.monotonic()
     if options.only in {None, "streams"}:
-        streams_part()
+        streams_part(options.entries)
     with tempfile.TemporaryDirectory(prefix="hive-bench-") as directory:
         if options.only in {None, "store"}:
-            store_part(Path(directory), 5 if options.full else 2)
+            store_part(Path(directory), options.rows, 5 if options.full else 2)
         if options.only in {None, "stores"}:
-            stores_part(Path(directory), 500 if options.full else 20)
+            stores_part(Path(directory), options.stores or (500 if options.full else 20))
+    say(f"all of it in {time.monotonic() - started:.0f} s")
+
+
+def say(text: str) -> None:
+    """At once, also into a file: a full run takes long."""
+    print(text, flush=True)
 
 
 # --- streams
 
 
-def streams_part() -> None:
+def streams_part(entries: int) -> None:
     with redis_server() as server:
         rule = TrimRule(groups=("recorder",))
         for name, trim in (("hive_trim, in steps", rule), ("one XTRIM, for comparison", None)):
-            asyncio.run(_fill_stream(server.address))
-            total, waits, left, pending = asyncio.run(_trim_watched(server.address, trim))
-            print(
-                f"stream {ENTRIES:,} entries, {name}: {total * 1000:.0f} ms; PING worst {max(waits) * 1000:.2f} ms,"
-                f" median {statistics.median(waits) * 1000:.2f} ms of {len(waits)}; {left:,} left;"
-                f" pending entry {'kept' if pending else 'LOST'}; load {os.getloadavg()[0]:.1f}"
+            asyncio.run(_fill_stream(server.address, entries))
+            total, waits, left, pending = asyncio.run(_trim_watched(server.address, trim, _pending_of(entries)))
+            probes = "; ".join(map(_of_probe, waits.items()))
+            say(
+                f"stream {entries:,} entries, {name}: {total * 1000:.0f} ms; {probes};"
+                f" {left:,} left; pending entry {'kept' if pending else 'LOST'}; load {os.getloadavg()[0]:.1f}"
             )
+
+
+def _of_probe(found: tuple[str, list[float]]) -> str:
+    name, waits = found
+    if not waits:
+        return f"no {name} was answered meanwhile"
+    worst, median = max(waits) * 1000, statistics.median(waits) * 1000
+    return f"{name} worst {worst:.2f} ms, median {median:.2f} ms of {len(waits)}"
 
 
 _FILL = "for n = ARGV[1], ARGV[2] do redis.call('XADD', KEYS[1], n .. '-0', 'data', ARGV[3]) end"
 
 
-async def _fill_stream(address: RedisAddress) -> None:
+def _pending_of(entries: int) -> int:
+    return entries * 9 // 10 + 1
+
+
+async def _fill_stream(address: RedisAddress, entries: int) -> None:
     """Everything is acked but one entry; the floor is just below it."""
     redis: Any = connect(address, timeout_s=60)
     live = streams.live("ada")
     await redis.delete(live)
-    for first in range(1, ENTRIES + 1, 50_000):
-        await redis.eval(_FILL, 1, live, first, first + 49_999, ROW_TEXT)
+    for first in range(1, entries + 1, BATCH):
+        await redis.eval(_FILL, 1, live, first, min(first + BATCH - 1, entries), ROW_TEXT)
     os.sync()  # writing the append-only file to the disk is not the trim's
-    await redis.xgroup_create(live, "recorder", id=f"{PENDING - 1}-0")
+    await redis.xgroup_create(live, "recorder", id=f"{_pending_of(entries) - 1}-0")
     await redis.xreadgroup("recorder", "c", {live: ">"}, count=1)
-    await redis.xgroup_setid(live, "recorder", id=f"{ENTRIES}-0")
+    await redis.xgroup_setid(live, "recorder", id=f"{entries}-0")
     await redis.aclose()
 
 
-async def _trim_watched(address: RedisAddress, rule: TrimRule | None) -> tuple[float, list[float], int, bool]:
+async def _trim_watched(
+    address: RedisAddress, rule: TrimRule | None, kept: int
+) -> tuple[float, dict[str, list[float]], int, bool]:
+    """How long it took, the waits of each command of the probe, what is left, and whether entry `kept` is."""
     live = streams.live("ada")
     stop, ready = multiprocessing.Event(), multiprocessing.Event()
-    waits: multiprocessing.Queue[list[tuple[float, float]]] = multiprocessing.Queue()
+    waits: multiprocessing.Queue[list[Answered]] = multiprocessing.Queue()
     probe = multiprocessing.Process(target=_probe, args=(address, ready, stop, waits), daemon=True)
     probe.start()
     await asyncio.to_thread(ready.wait, 20)
@@ -120,26 +149,31 @@ async def _trim_watched(address: RedisAddress, rule: TrimRule | None) -> tuple[f
         await redis.execute_command("XTRIM", live, "MAXLEN", "=", KEEP)
     total = time.perf_counter() - started
     stop.set()
-    found = [wait for at, wait in await asyncio.to_thread(waits.get) if at + wait >= begun]
+    found: dict[str, list[float]] = {"PING": [], "XADD": []}
+    for name, at, wait in await asyncio.to_thread(waits.get):
+        if at + wait >= begun:
+            found[name].append(wait)
     probe.join()
-    left, pending = await redis.xlen(live), await redis.xrange(live, f"{PENDING}-0", f"{PENDING}-0")
+    left, pending = await redis.xlen(live), await redis.xrange(live, f"{kept}-0", f"{kept}-0")
     await trimmer.aclose()
     await redis.aclose()
     return total, found, left, bool(pending)
 
 
-def _probe(
-    address: RedisAddress, ready: Event, stop: Event, waits: "multiprocessing.Queue[list[tuple[float, float]]]"
-) -> None:
+def _probe(address: RedisAddress, ready: Event, stop: Event, waits: "multiprocessing.Queue[list[Answered]]") -> None:
     async def run() -> None:
         redis: Any = connect(address)
-        found = []
+        found: list[Answered] = []
         await redis.ping()
         ready.set()
+        asks = itertools.cycle(
+            (("PING", redis.ping), ("XADD", lambda: redis.xadd(streams.live("eve"), {"data": ROW_TEXT})))
+        )
         while not stop.is_set():
+            name, ask = next(asks)
             started = time.monotonic()
-            await redis.ping()
-            found.append((started, time.monotonic() - started))
+            await ask()
+            found.append((name, started, time.monotonic() - started))
             await asyncio.sleep(PROBE_S)
         waits.put(found)
         await redis.aclose()
@@ -158,23 +192,24 @@ class Phases:
     giving_back: list[tuple[float, float]] = field(default_factory=list)
 
 
-def store_part(directory: Path, times: int) -> None:
+def store_part(directory: Path, rows: int, times: int) -> None:
     template = directory / "large.sqlite"
-    _fill_store(template, ROWS)
-    worst = [_large(template, _in_steps, "in steps") for _ in range(times)]
-    print(f"store: worst wait of each of {times} sweeps, median {statistics.median(worst) * 1000:.1f} ms")
-    _large(template, _at_once, "one DELETE, for comparison")
+    say(f"filling a store with {rows:,} rows")
+    _fill_store(template, rows)
+    worst = [_large(template, rows, _in_steps, "in steps") for _ in range(times)]
+    say(f"store: worst wait of each of {times} sweeps, median {statistics.median(worst) * 1000:.1f} ms")
+    _large(template, rows, _at_once, "one DELETE, for comparison")
     template.unlink()
 
 
-def _large(template: Path, sweep: Callable[[Path, Phases], StoreSweep], name: str) -> float:
+def _large(template: Path, rows: int, sweep: Callable[[Path, Phases], StoreSweep], name: str) -> float:
     path = template.with_name("one.sqlite")
     shutil.copyfile(template, path)
     os.sync()
     before = path.stat().st_size
     result, seconds, waits, back = _watched(path, sweep)
-    print(
-        f"store {ROWS:,} rows to {KEEP:,}, {name}: {seconds:.1f} s; {_waits(waits)};"
+    say(
+        f"store {rows:,} rows to {KEEP:,}, {name}: {seconds:.1f} s; {_waits(waits)};"
         f" worst while the file is given back {max(back, default=0) * 1000:.1f} ms;"
         f" {before / 1e6:.0f} MB to {path.stat().st_size / 1e6:.0f} MB {result.error};"
         f" {_held(result)}; load {os.getloadavg()[0]:.1f}"
@@ -195,7 +230,8 @@ def stores_part(directory: Path, number: int) -> None:
     waits: list[float] = []
     backs: list[float] = []
     seconds, held = [], []
-    for _ in range(number):
+    told = time.monotonic()
+    for done in range(1, number + 1):
         path.write_bytes(content)
         result, took, found, back = _watched(path, _in_steps, alone_s=0)
         held.append(result.held_cpu_s)
@@ -204,7 +240,10 @@ def stores_part(directory: Path, number: int) -> None:
         backs += back
         for file in directory.glob("small.sqlite*"):
             file.unlink()
-    print(
+        if time.monotonic() - told > PROGRESS_S:
+            say(f"  {done} of {number} stores; so far {_waits(waits)}")
+            told = time.monotonic()
+    say(
         f"{number} stores of {SMALL_ROWS:,} rows to {KEEP:,}: {sum(seconds):.1f} s, median"
         f" {statistics.median(seconds) * 1000:.0f} ms each; {_waits(waits)};"
         f" worst while the file is given back {max(backs, default=0) * 1000:.1f} ms;"
@@ -215,13 +254,13 @@ def stores_part(directory: Path, number: int) -> None:
 def _fill_store(path: Path, rows: int) -> None:
     store = Store(path, MIGRATIONS)
     store.connection.execute("PRAGMA synchronous=OFF")
-    for first in range(0, rows, 50_000):
+    for first in range(0, rows, BATCH):
         with store.transaction() as db:
             db.executemany(
                 "INSERT INTO events (entry_id, envelope_id, at, type, turn_id, seq, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
                     (f"{n}-0", new_id(), n, "turn.text", f"t-{n // 50}", n % 50, ROW_TEXT)
-                    for n in range(first, min(first + 50_000, rows))
+                    for n in range(first, min(first + BATCH, rows))
                 ),
             )
     store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -277,7 +316,7 @@ def _watched(
         result = sweep(path, phases)
         ended = time.monotonic()
     if alone_s:
-        print(f"  writer alone: {_waits([wait for at, wait in waits if at < begun])}")
+        say(f"  writer alone: {_waits([wait for at, wait in waits if at < begun])}")
     during = [(at, wait) for at, wait in waits if begun <= at + wait and at <= ended]
     first_back = phases.giving_back[0][0] if phases.giving_back else ended
     back = [wait for at, wait in during if at >= first_back]
