@@ -7,7 +7,7 @@ import signal
 import pytest
 from tests.support.hive import Hive, hive
 from tests.support.waiting import wait_until
-from tests.system.test_manager_tools import call
+from tests.system.test_manager_tools import call, tell
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
 
@@ -17,16 +17,13 @@ def commit(running: Hive, agent: str, text: str) -> str:
     path = json.loads(call(running, "hm1nd", "fetch_config", agent=agent))["path"]
     (running.data_dir / "agents" / "hm1nd" / "state" / "new.toml").write_text(text)
     git = f"git -C {path}"
-    running.send(
+    tell(
+        running,
         "hm1nd",
         f"!bash {git} checkout -q --detach origin/main && cp new.toml {path}/agent.toml && {git} add -A"
         f" && {git} commit -qm change && {git} rev-parse HEAD > sha",
     )
-    sha = running.data_dir / "agents" / "hm1nd" / "state" / "sha"
-    wait_until(lambda: sha.exists() and len(sha.read_text()) == 41, within_s=30)
-    found = sha.read_text().strip()
-    sha.unlink()
-    return found
+    return (running.data_dir / "agents" / "hm1nd" / "state" / "sha").read_text().strip()
 
 
 def request(running: Hive, agent: str, sha: str) -> str:

@@ -16,8 +16,13 @@ def results(running: Hive, name: str) -> list[str]:
 
 
 def call(running: Hive, who: str, tool: str, **arguments: object) -> str:
+    return tell(running, who, f"!call {tool} {json.dumps(arguments)}")
+
+
+def tell(running: Hive, who: str, directive: str) -> str:
+    """What the tool answered that `directive` makes `who` use."""
     before = len(results(running, who))
-    running.send(who, f"!call {tool} {json.dumps(arguments)}")
+    running.send(who, directive)
     wait_until(lambda: len(results(running, who)) > before, within_s=60)
     return results(running, who)[-1]
 

@@ -14,6 +14,7 @@ from jinja2.bccache import Bucket
 from markupsafe import Markup
 
 from hive_contracts.agents import TurnOutcome
+from hive_contracts.approvals import ApprovalView
 from hive_contracts.messages import MessageView
 from hive_contracts.outcomes import CONSEQUENCES
 from hive_contracts.questions import QuestionView
@@ -85,6 +86,9 @@ class Renderer:
 
     def cards(self, agents: tuple[AgentView, ...]) -> str:
         return self._macro("agents", "cards", agents)
+
+    def approvals(self, pending: tuple[ApprovalView, ...]) -> str:
+        return self._macro("approvals", "approval_rows", pending)
 
     def head(self, agent: AgentView) -> str:
         return self._macro("agents", "head", agent)

@@ -147,6 +147,7 @@ def build(config: DashboardSettings, data_dir: Path, bus: Bus, *, clock: Callabl
     store = SessionStore(data_dir / "dashboard.sqlite", session_s=session_s, clock=lambda: clock().timestamp())
     messages = MessageReader(data_dir / "broker.sqlite")
     threads = ThreadReader(data_dir / "broker.sqlite")
+    approvals = ApprovalReader(data_dir / "approvals.sqlite")
     hub, renderer = Hub(), Renderer(clock=clock)
     network, broken = _network_warnings(config), BrokenStores(data_dir)
     return Parts(
@@ -160,6 +161,7 @@ def build(config: DashboardSettings, data_dir: Path, bus: Bus, *, clock: Callabl
             bus,
             messages,
             threads=threads,
+            approvals=approvals,
             watcher=Updates(hub, renderer),
             gauge=Gauge(bus, data_dir),
             clock=clock,
@@ -171,7 +173,7 @@ def build(config: DashboardSettings, data_dir: Path, bus: Bus, *, clock: Callabl
         inbox=OperatorInbox(bus, messages),
         messages=messages,
         threads=threads,
-        approvals=ApprovalReader(data_dir / "approvals.sqlite"),
+        approvals=approvals,
         renderer=renderer,
     )
 

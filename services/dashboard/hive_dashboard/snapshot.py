@@ -15,6 +15,7 @@ import structlog
 
 from hive_contracts import streams
 from hive_contracts.agents import AgentState, HiveInfo, TurnState
+from hive_contracts.approvals import ApprovalState, ApprovalView
 from hive_contracts.errors import HiveError
 from hive_contracts.messages import MessageView
 from hive_contracts.names import MANAGER, OPERATOR
@@ -23,6 +24,7 @@ from hive_dashboard.registry import AgentView, ServiceView, read_agents, read_in
 from hive_runtime.bus import Bus
 from hive_runtime.drain import ADVICE, Gauge
 from hive_runtime.errors import BusFull
+from hive_runtime.records.approvals import ApprovalReader
 from hive_runtime.records.messages import MessageReader
 from hive_runtime.records.threads import ThreadReader
 
@@ -31,6 +33,7 @@ IDLE_S: Final = 3.0
 FLOW_LENGTH: Final = 50
 INBOX_LENGTH: Final = 30
 AGENT_INBOX_LENGTH: Final = 10
+APPROVALS_LENGTH: Final = 100
 
 log = structlog.get_logger()
 
@@ -60,12 +63,18 @@ class Snapshot:
     inboxes: dict[str, tuple[MessageView, ...]] = field(default_factory=dict)
     unread: dict[str, int] = field(default_factory=dict)
     dead: int = 0
+    approvals: tuple[ApprovalView, ...] = ()
     questions: tuple[QuestionView, ...] = ()
     closed: tuple[QuestionView, ...] = ()
     standing: tuple[str, ...] = ()
 
     def agent(self, name: str) -> AgentView | None:
         return next((agent for agent in self.agents if agent.name == name), None)
+
+    @property
+    def pending(self) -> tuple[ApprovalView, ...]:
+        """Approvals that wait for the operator, oldest first."""
+        return tuple(one for one in reversed(self.approvals) if one.state is ApprovalState.PENDING)
 
     @property
     def operator_unread(self) -> int:
@@ -118,6 +127,7 @@ class Snapshots:
         messages: MessageReader,
         *,
         threads: ThreadReader,
+        approvals: ApprovalReader,
         watcher: Watcher,
         gauge: Gauge,
         clock: Callable[[], datetime],
@@ -126,6 +136,7 @@ class Snapshots:
         self._bus = bus
         self._messages = messages
         self._threads = threads
+        self._approvals = approvals
         self._watcher = watcher
         self._gauge = gauge
         self._clock = clock
@@ -218,6 +229,7 @@ class Snapshots:
             inboxes={name: tuple(self._messages.inbox(name, limit=AGENT_INBOX_LENGTH)) for name in watched},
             unread=unread,
             dead=self._messages.count_dead(),
+            approvals=tuple(self._approvals.recent(limit=APPROVALS_LENGTH)),
             questions=tuple(questions),
             closed=tuple(self._closed(snapshot.questions, questions)),
         )

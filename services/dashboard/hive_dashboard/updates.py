@@ -38,6 +38,9 @@ class Updates:
             self._hub.publish_everywhere("unread", str(after.operator_unread))
         if before.dead != after.dead:
             self._hub.publish_everywhere("dead", str(after.dead))
+        if before.approvals != after.approvals:
+            self._hub.publish_everywhere("pending", str(len(after.pending)))
+            self._hub.publish(HOME, "approvals", lambda: self._render.approvals(after.pending))
         self._agents(before, after)
         self._flow(before.flow, after.flow)
         self._inbox(before.inbox, after.inbox)

@@ -69,6 +69,7 @@ class Shell:
     stream: str = ""
     unread: int = 0
     dead: int = 0
+    pending: int = 0
     warnings: tuple[str, ...] = ()
     flashes: tuple[Flash, ...] = ()
 
@@ -83,6 +84,7 @@ class HomePage:
     letters: tuple[tuple[MessageView, ComposeForm], ...]
     compose: ComposeForm
     questions: tuple[QuestionView, ...] = ()
+    approvals: tuple[ApprovalView, ...] = ()
     spawn_error: str = ""
     spawn_name: str = ""
 

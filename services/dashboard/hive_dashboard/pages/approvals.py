@@ -34,7 +34,7 @@ class Given(BaseModel):
 async def approvals(parts: PartsOf, session: SignedIn) -> str:
     pending = await asyncio.to_thread(parts.approvals.pending)
     found = await asyncio.to_thread(parts.approvals.recent, limit=PAGE_LENGTH)
-    shell = make_shell(parts, session, "Approvals", path="/approvals")
+    shell = make_shell(parts, session, "Approvals", path="/approvals", stream="page=home")
     history = tuple(one for one in found if one.state.is_final or one not in pending)
     return parts.renderer.page(ApprovalsPage(shell, tuple(pending), history))
 
@@ -43,7 +43,7 @@ async def approvals(parts: PartsOf, session: SignedIn) -> str:
 async def approval(parts: PartsOf, session: SignedIn, approval_id: str) -> str:
     found = await asyncio.to_thread(found_approval, parts, approval_id)
     diff = await asyncio.to_thread(parts.approvals.diff, approval_id)
-    shell = make_shell(parts, session, f"Approval {found.id}", path=f"/approvals/{found.id}")
+    shell = make_shell(parts, session, f"Approval {found.id}", path=f"/approvals/{found.id}", stream="page=home")
     return parts.renderer.page(ApprovalPage(shell, found, tuple(files_of(diff))))
 
 

@@ -29,6 +29,7 @@ def render_home(
         agents=now.agents,
         flow=now.flow,
         questions=now.questions,
+        approvals=now.pending,
         letters=tuple((message, reply_form(message, nonce=new_id())) for message in now.inbox),
         compose=compose or ComposeForm(to=names[0] if names else "", recipients=names, nonce=new_id()),
         spawn_name=spawn_name,

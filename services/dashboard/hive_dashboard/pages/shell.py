@@ -27,6 +27,7 @@ def make_shell(parts: Parts, session: Session, title: str, *, path: str, topic: 
         stream=f"/stream?{stream}&after={parts.hub.cursor(topic)}" if stream else "",
         unread=now.operator_unread,
         dead=now.dead,
+        pending=len(now.pending),
         warnings=now.warnings,
         flashes=parts.flashes.take(session),
     )

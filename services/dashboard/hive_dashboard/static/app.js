@@ -92,7 +92,7 @@
     }
     if (chosen.has(target)) target.value = chosen.get(target);
     if (target.id === "unread") title();
-    if (target.id === "dead") deadLetters();
+    if (target.id === "dead" || target.id === "pending") counts();
   });
 
   // --- the title counts unread mail ---
@@ -102,15 +102,17 @@
     if (main?.dataset.title) document.title = (unread ? `(${unread}) ` : "") + main.dataset.title;
   };
 
-  // --- the link to dead letters shows how many there are, and only when there are some ---
-  const deadLetters = () => {
-    const link = document.getElementById("nav-dead");
-    const count = Number(document.getElementById("dead")?.textContent || 0);
-    const pill = link?.querySelector(".pill");
-    if (!pill) return;
-    pill.textContent = count;
-    pill.hidden = !count;
-    link.hidden = !count && !link.hasAttribute("aria-current");
+  // --- links that show how many there are; the one to dead letters only when there are some ---
+  const counts = () => {
+    for (const what of ["dead", "pending"]) {
+      const link = document.getElementById(`nav-${what}`);
+      const count = Number(document.getElementById(what)?.textContent || 0);
+      const pill = link?.querySelector(".pill");
+      if (!pill) continue;
+      pill.textContent = count;
+      pill.hidden = !count;
+      if (what === "dead") link.hidden = !count && !link.hasAttribute("aria-current");
+    }
   };
 
   // --- forms: Ctrl-Enter sends; an opened confirmation closes when its work is done ---
@@ -134,7 +136,7 @@
   document.addEventListener("htmx:sendError", complain("The dashboard does not answer; what you wrote is kept, try again."));
   document.addEventListener("htmx:responseError", complain("The dashboard refused this; reload the page and try again."));
 
-  const settle = () => { followLogs(); title(); deadLetters(); tick(); };
+  const settle = () => { followLogs(); title(); counts(); tick(); };
   document.addEventListener("DOMContentLoaded", settle);
   document.addEventListener("htmx:afterSettle", settle);
 })();
