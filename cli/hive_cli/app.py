@@ -48,6 +48,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "image": ("image", "Make, list and remove the images that agents' containers are made of."),
     "setup": ("setup", "Install what hyperhive can use but does not bring."),
     "sign-in": ("sign_in", "Print a new one-time sign-in link."),
+    "doctor": ("doctor", "Check what this machine has and lacks for running a hive."),
     "test": ("test", "Check formatting, types and imports, and run the tests."),
 }
 """Verb → module in `hive_cli.commands`, which has an attribute of the verb's name, and its line in `hive --help`."""

@@ -33,6 +33,8 @@ COLOURS: Final = {
     "needs_login": "yellow",
     "rate_limited": "yellow",
     "warning": "yellow",
+    "lacks": "red",
+    "note": "yellow",
 }
 
 

@@ -1,8 +1,4 @@
-"""`hive image`: the images that agents' containers are made of.
-
-Images are the supervisor's part, and it is not run for this: `python -m hive_supervisor.images` does the work, as the
-user who asks, whether a hive runs or not.
-"""
+"""`hive image`: the images that agents' containers are made of."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +8,7 @@ import click
 from hive_cli.command import command, data_dir, json_option
 from hive_cli.output import dim, duration, print_json, print_table, say, size, when
 from hive_cli.stack.claude_setup import claude_for_image
-from hive_cli.stack.image_tool import run_tool
+from hive_cli.stack.image_tool import run_image_tool
 
 
 @click.group("image", epilog="\b\nExample:\n  $ hive image build\n  $ hive image list")
@@ -58,7 +54,7 @@ def build(  # noqa: PLR0913 - its options
         words += [option, str(value)] if value else []
     words += [word for name in packages for word in ("--package", name)]
     words += [option for option, wanted in (("--again", again), ("--docker", docker)) if wanted]
-    found = run_tool(data, words, quiet=as_json)
+    found = run_image_tool(data, words, quiet=as_json)
     if as_json:
         print_json(found)
         return
@@ -74,7 +70,7 @@ def build(  # noqa: PLR0913 - its options
 @json_option
 def list_images(*, as_json: bool) -> None:
     """List the images, the newest first; new containers are made of that."""
-    found = run_tool(data_dir(), ["list"], quiet=True)
+    found = run_image_tool(data_dir(), ["list"], quiet=True)
     if as_json:
         print_json(found)
     elif not found["images"]:
@@ -92,7 +88,7 @@ def remove(*, version: str, yes: bool, as_json: bool) -> None:
     """Remove an image. Refused while a container is made of it."""
     if not yes and not as_json:
         click.confirm(f"Remove the image {version}?", abort=True)
-    found = run_tool(data_dir(), ["remove", version], quiet=True)
+    found = run_image_tool(data_dir(), ["remove", version], quiet=True)
     if as_json:
         print_json(found)
     else:
@@ -107,13 +103,13 @@ def prune(*, keep: int | None, yes: bool, as_json: bool) -> None:
     """Remove old images, but none that a container is made of."""
     words = ["prune", *(["--keep", str(keep)] if keep else [])]
     if not yes and not as_json:
-        old = run_tool(data_dir(), [*words, "--dry-run"], quiet=True)["images"]
+        old = run_image_tool(data_dir(), [*words, "--dry-run"], quiet=True)["images"]
         if not old:
             say("There is no old image to remove.")
             return
         names = ", ".join(one["version"] for one in old)
         click.confirm(f"Remove {names} ({size(sum(one['size'] for one in old))})?", abort=True)
-    found = run_tool(data_dir(), words, quiet=True)
+    found = run_image_tool(data_dir(), words, quiet=True)
     if as_json:
         print_json(found)
     else:

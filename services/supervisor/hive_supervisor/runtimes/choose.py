@@ -63,6 +63,11 @@ def choose(place: Place, back_ends: Mapping[RuntimeChoice, str] = BACK_ENDS) -> 
     return Choice(cast("BackEnd", back_end).build(place), "chosen in the settings")
 
 
+def why_not(name: RuntimeChoice, place: Place) -> str:
+    """Why the back-end of that name cannot run here; empty when it can."""
+    return _why_not(_load(BACK_ENDS[name]), place)
+
+
 def _strongest(place: Place, back_ends: Mapping[RuntimeChoice, str]) -> Choice:
     passed: list[str] = []
     for name, module in back_ends.items():
