@@ -193,6 +193,14 @@ def test_without_a_network_it_has_a_loopback_of_its_own(
     run(runtime(tmp_path, hive), scenario)
 
 
+def test_it_tells_of_what_a_container_is_made_and_of_what_a_new_one_would_be(tmp_path: Path, hive: str) -> None:
+    async def scenario(made: NspawnRuntime) -> None:
+        await made.create(spec_in(tmp_path))
+        assert (await made.list())[ADA].image == await made.newest_image() == "v1"
+
+    run(runtime(tmp_path, hive), scenario)
+
+
 def test_a_hive_does_not_see_the_containers_of_another(tmp_path: Path, hive: str) -> None:
     async def scenario(made: NspawnRuntime) -> None:
         await up(made, spec_in(tmp_path))

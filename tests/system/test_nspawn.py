@@ -20,7 +20,7 @@ def test_nspawn_behaves_like_every_back_end(host: SystemdHost) -> None:
 
 
 def test_nspawn_keeps_to_what_its_own_tests_say(host: SystemdHost) -> None:
-    run_tests(host, "tests/on_systemd/test_nspawn_runtime.py")
+    run_tests(host, "tests/on_systemd/test_nspawn_runtime.py", "tests/on_systemd/test_nspawn_host.py")
 
 
 def test_nixos_drives_real_container_units(host: SystemdHost) -> None:

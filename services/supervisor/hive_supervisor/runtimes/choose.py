@@ -15,10 +15,14 @@ from hive_supervisor.config import RuntimeChoice, SupervisorSettings
 from hive_supervisor.runtimes.base import ContainerRuntime
 
 BACK_ENDS: Final[Mapping[RuntimeChoice, str]] = {
+    RuntimeChoice.NSPAWN: "hive_supervisor.runtimes.nspawn_host",
     RuntimeChoice.DOCKER: "hive_supervisor.runtimes.docker",
     RuntimeChoice.PROCESS: "hive_supervisor.runtimes.process",
+    RuntimeChoice.NIXOS: "hive_supervisor.runtimes.nixos",
 }
-"""The strongest first. A module is loaded when it is tried, for it may stand on a library that is not there."""
+"""The strongest first. What stands behind the process runtime, which runs anywhere, is only taken when asked for.
+
+A module is loaded when it is tried, for it may stand on a library that is not there."""
 
 
 @dataclass(frozen=True, slots=True)

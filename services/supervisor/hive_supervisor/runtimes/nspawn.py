@@ -50,8 +50,6 @@ _HARNESS_DEPTH: Final = 2
 
 _USERS: Final = {User.ENGINE: ENGINE_ID, User.HARNESS: HARNESS_ID, User.ROOT: 0}
 
-_LIMITED_BY: Final = {"memory": "memory", "cpu": "processors", "pids": "processes"}
-
 
 class Image(Protocol):
     """`root` is its tree."""
@@ -81,8 +79,9 @@ class NspawnRuntime:
         *,
         bus_address: str = SYSTEM_BUS,
         program: Sequence[str] = PROGRAM,
+        warning: str = "",
     ) -> None:
-        self.warning = _unlimited()
+        self.warning = warning
         self._agents_dir = agents_dir
         self._key = hive_id[-_KEY_LENGTH:]
         self._find_image = find_image
@@ -177,6 +176,12 @@ class NspawnRuntime:
     async def usage(self, name: str) -> Usage:
         return unit_control.usage(await self._state(name))
 
+    async def newest_image(self) -> str:
+        try:
+            return (await asyncio.to_thread(self._find_image, "")).version
+        except CannotStart:
+            return ""
+
     async def aclose(self) -> None:
         await self._bus.aclose()
 
@@ -260,14 +265,3 @@ def _check_mount_points(image: Image) -> None:
             f"the image {image.version} is half built or not one of hyperhive's: it lacks {', '.join(missing)}; "
             "make it anew with `hive image build`"
         )
-
-
-def _unlimited() -> str:
-    """What of the limits does not hold here."""
-    missing = [words for name, words in _LIMITED_BY.items() if name not in cgroups.controllers()]
-    if not missing:
-        return ""
-    return (
-        f"The limits of agents for {', '.join(missing)} do not hold on this machine: it runs without the unified "
-        "cgroup hierarchy (boot it with systemd.unified_cgroup_hierarchy=1)."
-    )
