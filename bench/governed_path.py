@@ -14,7 +14,7 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,17 +38,18 @@ SENDERS: Final = ("operator", "lin", "bee", "kim", "sue")
 
 
 class Hive:
-    """Two agents and the operator on one server, with a broker process."""
+    """Agents and the operator on one server, with a broker process."""
 
-    def __init__(self, redis: RedisServer, data_dir: Path) -> None:
+    def __init__(self, redis: RedisServer, data_dir: Path, agents: Sequence[str] = AGENTS) -> None:
         self.bus = RedisBus(redis.address, load_functions=True)
+        self._agents = agents
         self._redis = redis
         self._data_dir = data_dir
         (data_dir / "password").write_text(ADMIN_PASSWORD)
 
     async def prepare(self) -> None:
         now = datetime.now(UTC)
-        for name in AGENTS:
+        for name in self._agents:
             await ensure_principal(self.bus, name)
             record = AgentRecord(name=name, engine=Engine.SCRIPTED, container_since=now, created_at=now)
             await self.bus.hash_set(streams.AGENTS, {name: record.model_dump_json()})
@@ -56,7 +57,7 @@ class Hive:
         await ensure_principal(self.bus, "operator")
 
     @asynccontextmanager
-    async def broker(self) -> AsyncIterator[None]:
+    async def broker(self) -> AsyncIterator[asyncio.subprocess.Process]:
         environment = {
             **os.environ,
             "HIVE_DATA_DIR": str(self._data_dir),
@@ -72,7 +73,7 @@ class Hive:
                 sys.executable, "-m", "hive_broker", env=environment, stderr=log
             )
         try:
-            yield
+            yield process
         finally:
             process.terminate()
             await process.wait()

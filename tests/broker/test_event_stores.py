@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.broker.post import register
+from tests.support.processes import open_files
 from tests.support.waiting import until
 
 from hive_broker.config import BrokerSettings
@@ -14,7 +15,7 @@ from hive_broker.service import Broker
 from hive_contracts import streams
 from hive_contracts.envelope import Envelope
 from hive_contracts.turns import TurnText
-from hive_runtime import store
+from hive_runtime import shared_reads, store
 from hive_runtime.bus import Bus, ensure_principal
 from hive_runtime.records.events import MIGRATIONS, EventReader
 from hive_runtime.records.messages import MessageWriter
@@ -80,5 +81,44 @@ def test_a_store_that_cannot_even_be_opened_ends_nobody_elses_record(on_bus: OnB
             await until(lambda: EventReader(tmp_path / "agents" / "ada" / "events.sqlite").page())
             broken.rmdir()
             await until(lambda: [event.seq for event in EventReader(broken).page()] == [0, 1])
+
+    on_bus(scenario)
+
+
+def test_the_store_of_a_silent_agent_is_closed_and_what_it_says_then_is_recorded(
+    on_bus: OnBus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_reads, "ALONE_S", 0.05)
+    monkeypatch.setattr(shared_reads, "REST_S", 0.1)
+    path = tmp_path / "agents" / "ada" / "events.sqlite"
+
+    def recorded() -> list[int]:
+        return [event.seq for event in EventReader(path).page()]
+
+    async def scenario(bus: Bus) -> None:
+        await register(bus, "ada")
+        await ensure_principal(bus, "operator")
+        async with _broker(bus, tmp_path):
+            for number in range(3):
+                await _says(bus, "ada", number)
+                await until(lambda: recorded() == list(range(number + 1)))  # noqa: B023 - awaited at once
+                await until(lambda: not open_files(path))
+            path.unlink()  # taken away while it rests: the live stream still holds all of it
+            await _says(bus, "ada", 3)
+            await until(lambda: recorded() == [0, 1, 2, 3])
+
+    on_bus(scenario)
+
+
+def test_of_many_silent_agents_no_store_stays_open(on_bus: OnBus, tmp_path: Path) -> None:
+    names = [f"agent-{number}" for number in range(30)]
+
+    async def scenario(bus: Bus) -> None:
+        await register(bus, *names)
+        await ensure_principal(bus, "operator")
+        async with _broker(bus, tmp_path):
+            paths = [tmp_path / "agents" / name / "events.sqlite" for name in names]
+            await until(lambda: all(path.exists() for path in paths))
+            await until(lambda: not any(open_files(path) for path in paths))
 
     on_bus(scenario)

@@ -108,3 +108,15 @@ def test_hidden_memory_is_hidden_from_the_same_user() -> None:
         assert seen["environ"] == expected
         if mode == "hide":
             assert set(seen.values()) == {"hidden"}
+
+
+def test_a_process_may_open_as_many_files_as_its_hard_limit_says() -> None:
+    script = """
+        import resource
+        from hive_runtime.process import open_as_many_files_as_it_may
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 100))
+        open_as_many_files_as_it_may()
+        print(*resource.getrlimit(resource.RLIMIT_NOFILE))
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["100", "100"]

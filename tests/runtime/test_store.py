@@ -1,10 +1,12 @@
 """The base of every store: migrations, transactions, readers that change nothing."""
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.support.processes import open_files
 
 from hive_runtime.errors import StoreUnavailable
 from hive_runtime.store import Store, read_only
@@ -132,3 +134,30 @@ def test_a_store_that_is_locked_for_good_is_unavailable(tmp_path: Path, monkeypa
             _add(store, "wren")
         other.execute("ROLLBACK")
         _add(store, "wren")
+
+
+def test_a_store_at_rest_has_no_file_open_and_is_opened_again_when_it_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "s.sqlite"
+    with closing(Store(path, (FIRST,))) as store:
+        for name in ("wren", "owl"):
+            _add(store, name)
+            with store.reading() as db:
+                assert db.execute("SELECT max(rowid) FROM birds").fetchone()[0]
+            assert open_files(path)
+            store.rest()
+            store.rest()
+            assert open_files(path) == []
+        assert _names(path) == ["owl", "wren"]
+        assert store.generation == 3  # whoever read from it asks what it holds now
+    with pytest.raises(StoreUnavailable, match="closed"):
+        _add(store, "tit")
+
+
+def test_threads_that_use_a_store_while_it_is_sent_to_rest_all_succeed(tmp_path: Path) -> None:
+    with closing(Store(tmp_path / "s.sqlite", (FIRST,))) as store, ThreadPoolExecutor(4) as threads:
+        added = [threads.submit(_add, store, str(number)) for number in range(60)]
+        for _ in range(20):
+            store.rest()
+        for done in added:
+            done.result()
+    assert len(_names(tmp_path / "s.sqlite")) == 60

@@ -204,3 +204,23 @@ def test_processes_that_open_a_broken_store_at_once_leave_one_new_one(path: Path
     assert [process.wait(60) for process in started] == [0, 0, 0]
     assert len(broken_stores(path.parent)) == 1
     assert _names(path) == ["crow", "owl", "wren"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_store_that_is_damaged_while_it_rests_is_set_aside_when_it_is_used(path: Path, damage: str) -> None:
+    with closing(Store(path, SCHEMA)) as store:
+        store.rest()
+        generation = store.generation
+        DAMAGES[damage](path)
+        _add(store, "owl")
+        assert [store.replaced] == broken_stores(path.parent)
+        assert generation > 1  # its owner knew already that it may be another one
+        assert _names(path) == ["owl"]
+
+
+def test_a_store_that_is_taken_away_while_it_rests_is_made_anew(path: Path) -> None:
+    with closing(Store(path, SCHEMA)) as store:
+        store.rest()
+        path.unlink()
+        _add(store, "owl")
+        assert _names(path) == ["owl"]

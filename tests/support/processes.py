@@ -1,5 +1,6 @@
 """Looking at processes from outside, through /proc."""
 
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -34,6 +35,15 @@ def alive(pid: int) -> bool:
     """Whether it runs; one that ended and was not yet waited for does not."""
     state = _text(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
     return bool(state) and state[0] not in "ZX"
+
+
+def open_files(start: Path) -> list[str]:
+    """Of this process: those whose names begin with this one's."""
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            found.append(str(link.readlink()))
+    return [name for name in found if name.startswith(str(start))]
 
 
 def still_alive(pids: set[int]) -> dict[int, str]:

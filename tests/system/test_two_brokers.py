@@ -1,13 +1,14 @@
 """Two broker processes over one Redis and one data directory: they share the load, and deliver nothing twice."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import ExitStack, aclosing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,12 +28,10 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 SENDERS = [f"agent-{number}" for number in range(8)]
 ROUNDS = 12
 EACH = 10
-LEAST = 4
-"""Connections that a broker without any outbox of its own would have, at most."""
 
 
 @contextmanager
-def _broker(redis: RedisServer, data_dir: Path) -> Iterator["subprocess.Popen[bytes]"]:
+def _broker(redis: RedisServer, data_dir: Path, log_name: str) -> Iterator["subprocess.Popen[bytes]"]:
     (data_dir / "password").write_text(ADMIN_PASSWORD)
     environment = {
         **os.environ,
@@ -44,7 +43,7 @@ def _broker(redis: RedisServer, data_dir: Path) -> Iterator["subprocess.Popen[by
         "HIVE_BROKER_PAIR_PER_MINUTE": "100000",
         "HIVE_BROKER_INBOX_HARD": "100000",
     }
-    with (data_dir / "broker.log").open("ab") as log:
+    with (data_dir / log_name).open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "hive_broker"],
             env=environment,
@@ -66,12 +65,19 @@ def test_two_brokers_share_the_load_and_a_killed_ones_share_goes_on_with_nothing
         async with aclosing(RedisBus(redis.address, load_functions=True)) as bus:
             await register(bus, "sink", *SENDERS)
             await ensure_principal(bus, "operator")
-            with _broker(redis, tmp_path) as first, _broker(redis, tmp_path) as second:
-                await eventually(lambda: _brokers(bus, 2))
+            with ExitStack() as running:
+                first = running.enter_context(_broker(redis, tmp_path, "one.log"))
+                await eventually(lambda: _brokers_agree(bus, 1))
+                running.enter_context(_broker(redis, tmp_path, "two.log"))
+                await eventually(lambda: _brokers_agree(bus, 2))
                 await _send_all(bus, range(ROUNDS // 3))
                 await eventually(lambda: _is_delivered(bus, ROUNDS // 3))
-                assert _connections(first) > LEAST
-                assert _connections(second) > LEAST
+                await _send_to_nobody(bus)
+                await until(lambda: len(_served(tmp_path / "one.log") | _served(tmp_path / "two.log")) == len(SENDERS))
+                one, two = _served(tmp_path / "one.log"), _served(tmp_path / "two.log")
+                assert one
+                assert two
+                assert not one & two
                 sending = asyncio.ensure_future(_send_all(bus, range(ROUNDS // 3, ROUNDS)))
                 first.kill()  # it kept the stores, too
                 await sending
@@ -96,18 +102,26 @@ async def _send_all(bus: RedisBus, rounds: range) -> None:
                 await bus.append(streams.outbox(sender), send("sink", str(body), key=f"{sender}-{body}"))
 
 
-async def _brokers(bus: RedisBus, count: int) -> bool:
-    return len(await bus.hash_all(streams.BROKERS)) == count
+async def _brokers_agree(bus: RedisBus, count: int) -> bool:
+    """Each has told the others that it has stopped what is not its own among so many."""
+    places = await bus.hash_all(streams.BROKERS)
+    return len(places) == count and all(name in place for name in places for place in places.values())
 
 
 async def _is_delivered(bus: RedisBus, rounds: int) -> bool:
     return await bus.depth(streams.inbox("sink")) >= len(SENDERS) * rounds * EACH
 
 
-def _connections(process: "subprocess.Popen[bytes]") -> int:
-    """To the server: one for each outbox of its own, and a few besides."""
-    links = [link.readlink().name for link in Path(f"/proc/{process.pid}/fd").iterdir() if link.is_symlink()]
-    return sum(name.startswith("socket:") for name in links)
+async def _send_to_nobody(bus: RedisBus) -> None:
+    """Which the broker that serves the outbox notes in its log."""
+    for sender in SENDERS:
+        await bus.append(streams.outbox(sender), send("nobody", key=f"{sender}-to-nobody"))
+
+
+def _served(log: Path) -> set[str]:
+    """Senders of whom this broker refused a message."""
+    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    return {line["sender"] for line in lines if line["event"] == "message refused"}
 
 
 def _recorded(data_dir: Path) -> int:

@@ -92,8 +92,8 @@ class Ack:
     delete: bool = False
 
 
-class Reader(Protocol):
-    """A connection of its own for blocking reads. Not for concurrent use."""
+class GroupReader(Protocol):
+    """What a consumer needs to read its stream. Not for concurrent use."""
 
     async def read_new(self, stream: str, group: str, consumer: str, *, count: int, block_ms: int) -> list[Entry]:
         """Entries no consumer has had. Empty after `block_ms`; 0 does not wait. Raises `NoGroup`."""
@@ -103,11 +103,21 @@ class Reader(Protocol):
         """This consumer's unacknowledged entries above `after` (`0` for all), marked redelivered."""
         ...
 
+    async def aclose(self) -> None: ...
+
+
+class Reader(GroupReader, Protocol):
+    """A connection of its own for blocking reads."""
+
+    async def read_new_of(
+        self, several: Sequence[str], group: str, consumer: str, *, count: int, block_ms: int
+    ) -> list[Entry]:
+        """`read_new` of several streams, each with a group of that name; up to `count` of each, stream by stream."""
+        ...
+
     async def read_after(self, cursors: Mapping[str, str], *, count: int, block_ms: int) -> list[Entry]:
         """Entries above each stream's cursor, without a group."""
         ...
-
-    async def aclose(self) -> None: ...
 
 
 class Bus(Protocol):

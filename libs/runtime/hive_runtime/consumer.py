@@ -12,7 +12,7 @@ import structlog
 
 from hive_contracts.errors import Unavailable
 from hive_runtime.backoff import Backoff
-from hive_runtime.bus import BLOCK_MS, Bus, Entry, Reader
+from hive_runtime.bus import BLOCK_MS, Bus, Entry, GroupReader
 from hive_runtime.errors import BusFull, BusUnavailable, NoGroup
 
 log = structlog.get_logger()
@@ -22,6 +22,7 @@ class Consumer:
     """One consumer of one group of one stream.
 
     `may_create`: whether this user may make a missing group; `remake` does it, and may make more than this one.
+    `reader`: another than a connection of its own; `aclose` closes it, too.
     """
 
     def __init__(  # noqa: PLR0913 - a group's reader has an address of four parts
@@ -34,6 +35,7 @@ class Consumer:
         count: int = 100,
         may_create: bool = True,
         remake: Callable[[], Awaitable[None]] | None = None,
+        reader: GroupReader | None = None,
     ) -> None:
         self._bus = bus
         self._stream = stream
@@ -42,7 +44,7 @@ class Consumer:
         self._count = count
         self._may_create = may_create
         self._remake = remake or (lambda: bus.ensure_group(stream, group))
-        self._reader: Reader | None = None
+        self._reader = reader
         self._pending_after: str | None = "0"
         self._in_hand: set[str] = set()
         self._backoff = Backoff()

@@ -177,15 +177,23 @@ class _MemoryReader:
         self._bus = bus
 
     async def read_new(self, stream: str, group: str, consumer: str, *, count: int, block_ms: int) -> list[Entry]:
+        return await self.read_new_of([stream], group, consumer, count=count, block_ms=block_ms)
+
+    async def read_new_of(
+        self, several: Sequence[str], group: str, consumer: str, *, count: int, block_ms: int
+    ) -> list[Entry]:
         def take() -> list[Entry]:
-            held = self._group(stream, group)
-            found = self._bus.streams[stream].above(held.last, count)
-            for entry_id in found:
-                held.last = position(entry_id)
-                held.pending[entry_id] = consumer
-            return [Entry(stream, i, self._bus.streams[stream].entries[i]) for i in found]
+            groups = [(stream, self._group(stream, group)) for stream in several]
+            return [entry for stream, held in groups for entry in self._take(stream, held, consumer, count)]
 
         return await self._wait(take, block_ms)
+
+    def _take(self, stream: str, held: _Group, consumer: str, count: int) -> list[Entry]:
+        found = self._bus.streams[stream].above(held.last, count)
+        for entry_id in found:
+            held.last = position(entry_id)
+            held.pending[entry_id] = consumer
+        return [Entry(stream, i, self._bus.streams[stream].entries[i]) for i in found]
 
     async def read_pending(self, stream: str, group: str, consumer: str, *, after: str, count: int) -> list[Entry]:
         held = self._group(stream, group)

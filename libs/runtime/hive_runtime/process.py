@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,12 @@ def keep_capabilities_to_itself() -> None:
     _checked(_LIBC.capget(header, masks))
     masks[2] = masks[5] = 0
     _checked(_LIBC.capset(header, masks))  # what is not inheritable cannot be ambient
+
+
+def open_as_many_files_as_it_may() -> None:
+    """The usual limit is 1,024: few for who has connections and stores of a thousand agents."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def start_time(pid: int) -> str | None:

@@ -190,8 +190,14 @@ class RedisReader:
         self._wire = Wire(self._redis, timeout_s=timeout_s)
 
     async def read_new(self, stream: str, group: str, consumer: str, *, count: int, block_ms: int) -> list[Entry]:
+        return await self.read_new_of([stream], group, consumer, count=count, block_ms=block_ms)
+
+    async def read_new_of(
+        self, several: Sequence[str], group: str, consumer: str, *, count: int, block_ms: int
+    ) -> list[Entry]:
         options = ("GROUP", group, consumer, "COUNT", count, *_block(block_ms))
-        return _entries(await call(self._wire.one("XREADGROUP", *options, "STREAMS", stream, ">")), redelivered=False)
+        command = ("XREADGROUP", *options, "STREAMS", *several, *(">" for _ in several))
+        return _entries(await call(self._wire.one(*command)), redelivered=False)
 
     async def read_pending(self, stream: str, group: str, consumer: str, *, after: str, count: int) -> list[Entry]:
         options = ("GROUP", group, consumer, "COUNT", count)

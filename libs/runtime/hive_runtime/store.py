@@ -17,7 +17,9 @@ import structlog
 
 from hive_runtime.errors import StoreNewer, StoreUnavailable
 from hive_runtime.store_broken import (
+    Fingerprint,
     fault_of,
+    fingerprint,
     identity,
     is_broken,
     one_at_a_time,
@@ -48,7 +50,8 @@ class Store:
     for no write. `patient`: a store that cannot be opened now is opened when it is used, however often that takes.
 
     `generation` counts the files that this object has used: when it grows, what was read from the store before may be
-    gone, and the owner reads it again from where it comes. `replaced` is the last broken store that this object set
+    gone, and the owner reads it again from where it comes. One that rests counts
+    as another file from then on. `replaced` is the last broken store that this object set
     aside, as it is kept. Every method may raise `StoreUnavailable`; whatever failed with it may be done again.
     """
 
@@ -60,6 +63,7 @@ class Store:
         self._reader: sqlite3.Connection | None = None
         self._log = LogCopier(path)
         self._closed = False
+        self._rested: Fingerprint | None = None
         self.generation = 0
         self.replaced: Path | None = None
         self._db: sqlite3.Connection | None = None
@@ -121,6 +125,19 @@ class Store:
         with self._writing:
             self._log.wait()
             self._close()
+
+    def rest(self) -> None:
+        """Close its files until it is used again. Waits for whoever uses it."""
+        with self._reading:
+            self._drop_reader()
+        with self._writing:
+            if self._db is None:
+                return
+            self._log.wait()
+            self._close()
+            self.generation += 1
+            with suppress(OSError):
+                self._rested = fingerprint(self._path)
 
     def _read_connection(self) -> sqlite3.Connection:
         if self._reader is not None and self._is_current():
@@ -210,10 +227,11 @@ class Store:
                 log.error("log without its store was set aside", store=str(self._path), kept_as=strays.name)
             db = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
             self._seen = identity(self._path)
+            as_it_was = self._rested is not None and fingerprint(self._path) == self._rested
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(f"cannot use the store {self._path}: {error}") from error
         try:
-            self._prepare(db)
+            self._prepare(db, checked=as_it_was)
         except StoreBroken:
             raise
         except BaseException as error:
@@ -223,16 +241,19 @@ class Store:
             if isinstance(error, (sqlite3.Error, OSError)):
                 raise StoreUnavailable(f"cannot use the store {self._path}: {error}") from error
             raise
-        self.generation += 1
+        if self._rested is None:
+            self.generation += 1
+        self._rested = None
         if self.replaced:
             with suppress(OSError):
                 self._path.chmod(stat.S_IMODE(self.replaced.stat().st_mode))
         return db
 
-    def _prepare(self, db: sqlite3.Connection) -> None:
+    def _prepare(self, db: sqlite3.Connection, *, checked: bool) -> None:
         db.row_factory = sqlite3.Row
         db.execute("BEGIN")  # one moment of a store that another process may be making
-        if fault := fault_of(db, self._migrations, self._version(db)):
+        version = self._version(db)
+        if not checked and (fault := fault_of(db, self._migrations, version)):
             raise StoreBroken(fault, db)
         db.execute("COMMIT")
         db.executescript("PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;")

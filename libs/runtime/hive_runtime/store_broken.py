@@ -20,6 +20,7 @@ MARK: Final = ".broken-"
 COMPANIONS: Final = ("-wal", "-shm")
 
 Column = tuple[str, str]
+Fingerprint = tuple[int, int, int, int]
 
 _COLUMNS: Final = """
 SELECT tables.name, columns.name FROM sqlite_schema AS tables JOIN pragma_table_info(tables.name) AS columns
@@ -65,6 +66,12 @@ def identity(path: Path) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino
+
+
+def fingerprint(path: Path) -> Fingerprint:
+    """Differs when something was written since, unless someone hides it. Raises `OSError`."""
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def set_aside(path: Path, seen: tuple[int, int] | None) -> Path | None:

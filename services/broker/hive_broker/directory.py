@@ -1,6 +1,7 @@
 """Who there is: the broker's copy of the registry `hive:agents`, which the supervisor keeps."""
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -29,9 +30,14 @@ class Directory:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._agents: dict[str, AgentRecord] = {}
+        self._texts: dict[str, str] = {}
+        self._principals: frozenset[str] = frozenset({OPERATOR})
+        self._one_at_a_time = asyncio.Lock()
+        self._moments = itertools.count(1)
+        self._true_at = 0
 
-    def principals(self) -> set[str]:
-        return {*(name for name, record in self._agents.items() if record.desired.is_there), OPERATOR}
+    def principals(self) -> frozenset[str]:
+        return self._principals
 
     def check_recipient(self, sender: str, recipient: str) -> None:
         """Raises `UnknownRecipient`, or `Refused` where the sender's own config does not name the recipient."""
@@ -58,17 +64,27 @@ class Directory:
         return self._agents.get(name)
 
     async def refresh(self) -> None:
-        """Read the registry again. Raises `BusUnavailable`.
+        """Read the registry again; for many who ask at once it is read once. Raises `BusUnavailable`.
 
         An empty one is a server that lost its data, not a hive that lost its agents: the supervisor writes it again.
         """
-        found = {}
-        for name, text in (await self._bus.hash_all(streams.AGENTS)).items():
-            try:
-                found[name] = AgentRecord.model_validate_json(text)
-            except ValidationError:
-                log.warning("registry entry is malformed", agent=name)
-        self._agents = found or self._agents
+        asked = next(self._moments)
+        async with self._one_at_a_time:
+            if self._true_at < asked:
+                begun = next(self._moments)
+                await self._read()
+                self._true_at = begun
+
+    async def _read(self) -> None:
+        texts = await self._bus.hash_all(streams.AGENTS)
+        if not texts or texts == self._texts:
+            return
+        changed = {name: text for name, text in texts.items() if self._texts.get(name) != text}
+        found = {name: record for name, record in self._agents.items() if name in texts and name not in changed}
+        found |= {name: record for name, text in changed.items() if (record := _parsed(name, text))}
+        if found:
+            self._agents, self._texts = found, texts
+            self._principals = frozenset({*(name for name, it in found.items() if it.desired.is_there), OPERATOR})
 
     async def follow(self, changed: Callable[[], Awaitable[None]]) -> None:
         """Keep the copy true until cancelled; call `changed` after each reading."""
@@ -96,3 +112,11 @@ class Directory:
 
 def _concerns_agents(entry: Entry) -> bool:
     return entry.fields.get("type", "").startswith(("agent.", "container."))
+
+
+def _parsed(name: str, text: str) -> AgentRecord | None:
+    try:
+        return AgentRecord.model_validate_json(text)
+    except ValidationError:
+        log.warning("registry entry is malformed", agent=name)
+        return None

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -65,6 +66,7 @@ class Recorder:
         self._events = events
         self._dead = dead
         self._generation = events.store.generation if events else 0
+        self._told_of: Path | None = None
         self._login_hour = 0
 
     async def align(self) -> bool:
@@ -75,14 +77,27 @@ class Recorder:
         if self._events is None:
             return False
         generation, stream = self._events.store.generation, streams.live(self._name)
-        behind = await self._bus.rewind(stream, streams.GROUP_RECORDER, to=self._events.position())
+        position = await asyncio.to_thread(self._events.position)
+        behind = await self._bus.rewind(stream, streams.GROUP_RECORDER, to=position)
         if behind:
             log.warning("store of events was behind its stream, read again", agent=self._name)
-        if kept := self._events.store.replaced:
+        kept = self._events.store.replaced
+        if kept and kept != self._told_of:
             told = replaced_fact(kept, source=SOURCE, brought_back=_BROUGHT_BACK, folder=f"agents/{self._name}/")
             await self._bus.append(streams.EVENTS, told)
+            self._told_of = kept
         self._generation = generation
         return behind
+
+    async def begin(self) -> None:
+        """`align`, and then `rest`: of many agents most are silent when their broker starts. Raises `Unavailable`."""
+        await self.align()
+        await self.rest()
+
+    async def rest(self) -> None:
+        """The store of events is closed until something comes."""
+        if self._events:
+            await asyncio.to_thread(self._events.store.rest)
 
     async def handle(self, entries: list[Entry]) -> None:
         """Record each entry, tell what is news, acknowledge. Raises `Unavailable`; then nothing is acknowledged."""

@@ -5,7 +5,7 @@ Several brokers may run over one data directory: each serves its share of the ou
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -51,6 +51,7 @@ from hive_runtime.records.threads import ThreadWriter
 from hive_runtime.records.traffic import delivered_since
 from hive_runtime.redis_bus import RedisBus
 from hive_runtime.redis_url import RedisAddress
+from hive_runtime.shared_reads import SharedReads
 from hive_runtime.store_watch import tell_when_replaced
 from hive_runtime.wiping import wipe
 
@@ -60,6 +61,9 @@ CONSUMER: Final = "broker"
 _BROUGHT_BACK: Final = "the messages, questions and reminders that hive:events still tells of"
 
 LEAVE_S: Final = 1.0
+
+MOST_BEGIN: Final = 16
+"""Streams that are made ready at once: each takes a connection for the time, and they may be thousands."""
 
 NOTICE_LINGER_S: Final = 0.1
 """Notices are for people; every fact wakes their reader, which must not compete with the messages."""
@@ -125,6 +129,8 @@ class Broker:
         self._record = Record(bus, messages, self._dead, purged=self._clear)
         self._aftermath = Aftermath(bus)
         self._membership = Membership(bus, instance)
+        self._reads = SharedReads(bus)
+        self._few_streams, self._few_stores = asyncio.Semaphore(MOST_BEGIN), asyncio.Semaphore(MOST_BEGIN)
         self._ready = asyncio.Event()
         self._workers: dict[tuple[str, str], asyncio.Task[None]] = {}
 
@@ -137,6 +143,7 @@ class Broker:
             )
             group.create_task(self._threads.scheduler.run())
             group.create_task(self._aftermath.run())
+            group.create_task(self._reads.run())
             try:
                 await self._take_part(group)
             finally:
@@ -248,11 +255,14 @@ class Broker:
 
     async def _serve_live(self, name: str) -> None:
         path = self._data_dir / "agents" / name / "events.sqlite"
-        events = None if name == OPERATOR else EventWriter(path)
+        events = None
+        if name != OPERATOR:
+            async with self._few_stores:
+                events = await _opened(path)
         recorder = Recorder(name, bus=self._bus, messages=self._messages, events=events, dead=self._dead)
         try:
-            await persist(recorder.align)
-            async with self._reading(name, streams.live(name), streams.GROUP_RECORDER) as consumer:
+            await persist(partial(_one_of_few, self._few_stores, recorder.begin))
+            async with self._reading(name, streams.live(name), streams.GROUP_RECORDER, recorder.rest) as consumer:
                 await consume(consumer, recorder.handle)
         finally:
             if events:
@@ -291,16 +301,40 @@ class Broker:
             await consumer.aclose()
 
     @asynccontextmanager
-    async def _reading(self, name: str, stream: str, group: str) -> AsyncIterator[Consumer]:
+    async def _reading(
+        self, name: str, stream: str, group: str, at_rest: Callable[[], Awaitable[None]] | None = None
+    ) -> AsyncIterator[Consumer]:
         async def remake() -> None:
             await self._directory.refresh()
             if name not in self._directory.principals():
                 raise NoGroup(f"{name} is gone, and its streams with it")
-            await ensure_principal(self._bus, name)
+            await _one_of_few(self._few_streams, partial(ensure_principal, self._bus, name))
 
         await persist(remake)
-        consumer = Consumer(self._bus, stream, group, CONSUMER, count=self._config.batch, remake=remake)
+        reader, count = self._reads.reader(at_rest=at_rest), self._config.batch
+        consumer = Consumer(self._bus, stream, group, CONSUMER, count=count, remake=remake, reader=reader)
         try:
             yield consumer
         finally:
             await consumer.aclose()
+
+
+async def _one_of_few(turns: asyncio.Semaphore, work: Callable[[], Awaitable[object]]) -> None:
+    async with turns:
+        await work()
+
+
+async def _opened(path: Path) -> EventWriter:
+    """Opened once and at rest then. Who is cancelled leaves no thread behind that makes a store yet."""
+    opening = asyncio.ensure_future(asyncio.to_thread(_at_rest, path))
+    try:
+        return await asyncio.shield(opening)
+    finally:
+        await asyncio.wait([opening])
+
+
+def _at_rest(path: Path) -> EventWriter:
+    """Raises `StoreNewer`."""
+    events = EventWriter(path)
+    events.store.rest()
+    return events
