@@ -12,6 +12,7 @@ from hive_contracts.approvals import ApprovalView
 from hive_contracts.messages import MessageView
 from hive_contracts.questions import QuestionView
 from hive_dashboard.diff import DiffFile
+from hive_dashboard.kept import Kept
 from hive_dashboard.registry import AgentView
 from hive_dashboard.turns import Turn
 
@@ -87,6 +88,7 @@ class HomePage:
     approvals: tuple[ApprovalView, ...] = ()
     spawn_error: str = ""
     spawn_name: str = ""
+    kept: tuple[Kept, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ class AgentPage:
     compose: ComposeForm
     older: str = ""
     newer: str = ""
+    kept: Kept | None = None
 
 
 @dataclass(frozen=True, slots=True)

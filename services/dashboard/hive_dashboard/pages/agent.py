@@ -1,20 +1,22 @@
 """`/agents/<name>`: the turn stream, the agent's state and inbox, and the buttons that steer it."""
 
 import asyncio
+from http import HTTPStatus
 from typing import Annotated, Final
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Query, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from hive_contracts.agents import RebuildAgent, RestartAgent, StartAgent, StopAgent
-from hive_contracts.errors import HiveError, NotFound
+from hive_contracts.agents import DestroyAgent, RebuildAgent, RestartAgent, SpawnAgent, StartAgent, StopAgent
+from hive_contracts.errors import HiveError, InvalidBody, NotFound
 from hive_contracts.ids import new_id
 from hive_contracts.models import SetModel, wanted_model
 from hive_dashboard.auth import Session
 from hive_dashboard.control import CONTROLS, tell
+from hive_dashboard.kept import kept_of
 from hive_dashboard.live import agent_topic
-from hive_dashboard.pages.shell import make_shell, told
+from hive_dashboard.pages.shell import local_path, make_shell, told
 from hive_dashboard.parts import Parts, PartsOf, SignedIn
 from hive_dashboard.registry import AgentView
 from hive_dashboard.slash import model_words
@@ -28,6 +30,8 @@ VERBS: Final = {
     "stop": (StopAgent, "{} is stopped; messages wait in its inbox."),
     "restart": (RestartAgent, "{} restarts."),
     "rebuild": (RebuildAgent, "{} is up to date."),
+    "destroy": (DestroyAgent, "{} is destroyed. What it has is kept, and comes back when you revive it."),
+    "revive": (SpawnAgent, "{} is back, with all that was kept, and starts."),
 }
 
 router = APIRouter(prefix="/agents/{name}")
@@ -59,6 +63,7 @@ async def render_agent(
         compose=compose or ComposeForm(to=name, fixed=True, nonce=new_id(), back=path),
         older=f"{path}?{urlencode({'before': stored[0].id})}" if len(stored) == PAGE_EVENTS else "",
         newer=path if before else "",
+        kept=next(iter(await asyncio.to_thread(kept_of, [known_agent(parts, name)], parts.data_dir)), None),
     )
     return parts.renderer.page(view)
 
@@ -83,6 +88,24 @@ async def set_model(
         flash = Flash(str(error), "bad")
     await parts.snapshots.refresh()
     return told(request, parts, session, flash, back=f"/agents/{name}")
+
+
+@router.post("/purge")
+async def purge(
+    parts: PartsOf, session: SignedIn, name: str, sure: Annotated[str, Form(max_length=100)] = ""
+) -> Response:
+    """Wipe all that it has. `sure` is its name, typed once more."""
+    known_agent(parts, name)
+    flash, back = Flash(f"{name} is gone, with all that it had."), "/"
+    try:
+        if sure.strip() != name:
+            raise InvalidBody(f"nothing was done: type {name} to wipe all that it has")
+        await parts.commands.command(DestroyAgent(name=name, purge=True))
+    except HiveError as error:
+        flash, back = Flash(str(error), "bad"), f"/agents/{name}"
+    await parts.snapshots.refresh()
+    parts.flashes.add(session, flash)
+    return RedirectResponse(local_path(back), status_code=HTTPStatus.SEE_OTHER)
 
 
 @router.post("/{verb}")

@@ -1,5 +1,6 @@
 """`/`: agents, message flow, compose box and the operator's inbox; and the form that makes an agent."""
 
+import asyncio
 from http import HTTPStatus
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from hive_contracts.errors import HiveError
 from hive_contracts.ids import new_id
 from hive_contracts.names import check_agent_name
 from hive_dashboard.auth import Session
+from hive_dashboard.kept import Kept, kept_of
 from hive_dashboard.pages.shell import make_shell
 from hive_dashboard.parts import Parts, PartsOf, SignedIn
 from hive_dashboard.views import ComposeForm, Flash, HomePage, reply_form
@@ -19,7 +21,13 @@ router = APIRouter()
 
 
 def render_home(
-    parts: Parts, session: Session, *, compose: ComposeForm | None = None, spawn_name: str = "", spawn_error: str = ""
+    parts: Parts,
+    session: Session,
+    *,
+    compose: ComposeForm | None = None,
+    spawn_name: str = "",
+    spawn_error: str = "",
+    kept: tuple[Kept, ...] = (),
 ) -> str:
     """The page, with what was typed into it kept."""
     now = parts.snapshots.current
@@ -34,13 +42,15 @@ def render_home(
         compose=compose or ComposeForm(to=names[0] if names else "", recipients=names, nonce=new_id()),
         spawn_name=spawn_name,
         spawn_error=spawn_error,
+        kept=kept,
     )
     return parts.renderer.page(view)
 
 
 @router.get("/", response_class=HTMLResponse)
 async def home(parts: PartsOf, session: SignedIn) -> str:
-    return render_home(parts, session)
+    kept = await asyncio.to_thread(kept_of, parts.snapshots.current.agents, parts.data_dir)
+    return render_home(parts, session, kept=kept)
 
 
 @router.post("/agents")
