@@ -240,7 +240,13 @@ def test_status_tells_how_the_hive_is(on_bus: OnBus, tmp_path: Path) -> None:
             await hive.dashboard.parts.snapshots.refresh(states=True)
             status = (await hive.api.get("/api/v1/status")).json()
             assert status["redis"] == {"status": "ok", "detail": ""}
-            assert status["agents"] == {"total": 1, "running": 1, "thinking": 1}
+            assert status["agents"] == {
+                "total": 1,
+                "running": 1,
+                "thinking": 1,
+                "quarantined": 0,
+                "needs_update": 0,
+            }
             assert status["warnings"] == ["no bubblewrap"]
             assert {service["service"] for service in status["services"]} <= {"broker", "dashboard"}
             assert (await hive.api.get("/readyz")).status_code == 200

@@ -10,6 +10,7 @@ from tests.dashboard.opened import ADDRESS, Opened, opened
 from tests.support.waiting import eventually
 
 from hive_contracts import streams
+from hive_contracts.agents import ContainerStatus
 from hive_contracts.turns import TurnStarted, TurnText
 from hive_runtime.bus import Bus
 from hive_runtime.memory_bus import MemoryBus
@@ -236,5 +237,18 @@ def test_a_container_cannot_break_a_page_with_what_it_says_of_itself(tmp_path: P
         page = await shows(hive, "/agents/hm1nd", "␛[2J", "‹U+202E›&lt;script&gt;")
         assert "<script>" not in page
         assert (await hive.browser.get("/")).status_code == 200
+
+    in_a_hive(tmp_path, scenario)
+
+
+def test_a_quarantine_and_what_is_behind_are_shown_with_what_to_do(tmp_path: Path) -> None:
+    async def scenario(hive: Opened) -> None:
+        await hive.scene.agent("ada", container=ContainerStatus.QUARANTINED, detail="it crashed 10 times")
+        await hive.scene.agent("lin", needs_update="there is a newer image")
+        for name in ("ada", "lin"):
+            await hive.sees_agent(name)
+        await shows(hive, "/agents/ada", "quarantined", "it crashed 10 times", "Start ada again")
+        await shows(hive, "/agents/lin", "There is a newer image", 'action="/agents/lin/rebuild"')
+        await shows(hive, "/", "needs update", "quarantined")
 
     in_a_hive(tmp_path, scenario)

@@ -12,6 +12,7 @@ from hive_supervisor.keeper import USEFUL_RESTART_S, Keeper
 from hive_supervisor.life import Life, Throttle
 from hive_supervisor.runtimes.base import ContainerSpec
 from hive_supervisor.runtimes.memory import MemoryRuntime
+from hive_supervisor.slots import Slots
 
 MANY = Throttle(tries=100, crashes=100, window_s=1800)
 
@@ -53,7 +54,7 @@ class Host:
 def test_a_container_that_always_crashes_is_not_started_in_a_loop() -> None:
     async def scenario() -> None:
         runtime, host = CrashingRuntime(), Host()
-        keeper = Keeper("ada", Desired.RUNNING, life=Life(), throttle=MANY, runtime=runtime, host=host)
+        keeper = Keeper("ada", Desired.RUNNING, life=Life(), throttle=MANY, slots=Slots(1), runtime=runtime, host=host)
 
         async def watch() -> None:
             async for exit_ in runtime.watch():
@@ -97,7 +98,9 @@ def test_a_container_that_had_come_up_waits_for_two_seconds_at_most() -> None:
 
     async def scenario() -> None:
         runtime, host = MemoryRuntime(), ReadyHost()
-        keeper = Observed("ada", Desired.RUNNING, life=Life(), throttle=MANY, runtime=runtime, host=host)
+        keeper = Observed(
+            "ada", Desired.RUNNING, life=Life(), throttle=MANY, slots=Slots(1), runtime=runtime, host=host
+        )
 
         async def crash_always() -> None:
             async for exit_ in runtime.watch():

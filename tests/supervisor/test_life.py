@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from tests.supervisor.test_service import Hive, supervisor
@@ -21,6 +22,7 @@ from hive_contracts.agents import (
     ContainerStatus,
     ContainerStopped,
     Desired,
+    DestroyAgent,
     RebuildAgent,
     SpawnAgent,
     StartAgent,
@@ -331,3 +333,57 @@ def test_the_end_of_the_hive_stops_the_containers_and_is_no_crash(redis: RedisSe
             assert all(container.running for container in machine.containers.values())
 
     asyncio.run(scenario())
+
+
+def test_so_many_containers_start_at_once_and_one_that_waits_can_be_stopped(redis: RedisServer, tmp_path: Path) -> None:
+    class Gate(MemoryRuntime):
+        """Starts only when it may; `inside` are those that wait here."""
+
+        may = asyncio.Event()
+        inside: ClassVar[set[str]] = set()
+
+        async def start(self, name: str) -> None:
+            self.inside.add(name)
+            await self.may.wait()
+            self.inside.discard(name)
+            await super().start(name)
+
+    async def scenario() -> None:
+        gate, two = Gate(), SupervisorSettings(start_at_once=2)
+        async with asyncio.timeout(50), supervisor(tmp_path, redis.address, gate, config=two) as hive:
+            for name in ("ada", "lin", "eve"):
+                spawn = Envelope.of(SpawnAgent(name=name), source="dashboard")
+                await hive.bus.append(streams.COMMANDS_SUPERVISOR, spawn)
+
+            async def waits(name: str) -> bool:
+                found = await hive.bus.hash_all(streams.AGENTS)
+                return name in found and "waits" in AgentRecord.model_validate_json(found[name]).detail
+
+            await until(lambda: len(gate.inside) == 2)
+            await eventually(lambda: waits("eve"))
+            assert (await hive.command(StopAgent(name="eve"))).type == CommandDone.TYPE
+            assert len(gate.inside) == 2
+            gate.may.set()
+            for name in ("hm1nd", "ada", "lin"):
+                await is_(hive, name, ContainerStatus.RUNNING)
+            assert (await hive.command(StartAgent(name="eve"))).type == CommandDone.TYPE
+
+    asyncio.run(scenario())
+
+
+def test_a_kept_login_is_shown(redis: RedisServer, tmp_path: Path) -> None:
+    async def scenario(hive: Hive) -> None:
+        for name in ("ada", "lin", "eve"):
+            await hive.command(SpawnAgent(name=name))
+            state = tmp_path / "agents" / name / "state"
+            state.mkdir(parents=True)
+            if name == "ada":
+                (state / ".claude").mkdir()
+                (state / ".claude" / ".credentials.json").touch()
+            if name == "lin":
+                (state / ".claude").symlink_to(tmp_path / "agents" / "ada" / "state" / ".claude")
+            await hive.command(DestroyAgent(name=name))
+        signed_in = {name for name in ("ada", "lin", "eve") if "it is signed in" in (await hive.record(name)).detail}
+        assert signed_in == {"ada"}
+
+    on_machine(redis, tmp_path, scenario)

@@ -96,6 +96,6 @@ def test_the_end_of_the_hive_ends_the_containers(running: Hive) -> None:
     assert running.down() == 0
     wait_until(lambda: not any(alive(pid) for pid in processes))
     running.up()
-    assert container(running, "ada") == "running"
+    wait_until(lambda: container(running, "ada") == "running", within_s=60)
     assert container(running, "lin") == "stopped"
     assert len(facts(running, "container.crashed", "ada")) == crashes

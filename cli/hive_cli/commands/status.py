@@ -36,6 +36,12 @@ def _services(found: dict[str, Any]) -> list[tuple[str, str]]:
 def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
     agents = found["agents"]
     rows = [("agents", f"{agents['total']}, {agents['running']} running, {agents['thinking']} thinking")]
+    for label, count, then in (
+        ("quarantined", agents.get("quarantined", 0), "see `hive agents`, then `hive start NAME`"),
+        ("behind", agents.get("needs_update", 0), "run `hive rebuild --all`"),
+    ):
+        if count:
+            rows.append((label, f"{count} {dim(then)}"))
     info = found.get("info")
     if info:
         rows.append(("engine", f"{info['engine']}: {info['engine_reason']}".rstrip(": ")))

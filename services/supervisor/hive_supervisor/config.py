@@ -57,6 +57,7 @@ class SupervisorSettings(Settings):
     approval_ttl_s: float = Field(default=7 * 86_400, gt=0, description="how long a request waits for the operator")
     stop_grace_s: float = Field(default=3.5, gt=0, description="time a harness has to end its turn")
     start_timeout_s: float = Field(default=30, gt=0, description="time a harness has to report ready")
+    start_at_once: int = Field(default=8, ge=1, description="containers that start at the same time; others wait")
     restart_tries: int = Field(default=5, ge=1, description="starts in a row that may fail")
     restart_crashes: int = Field(default=10, ge=1, description="crashes within the window before it stays down")
     restart_window_s: float = Field(default=1800, gt=0, description="that window, in seconds")

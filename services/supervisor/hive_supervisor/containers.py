@@ -23,6 +23,9 @@ from hive_supervisor.store import Agent
 _PASSED_ON: Final = ("ANTHROPIC_BASE_URL", "LANG", "TZ")
 API_KEY, OAUTH_TOKEN, BEARER = "ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_AUTH_TOKEN"
 OAUTH_PREFIX: Final = "sk-ant-oat"
+_LOGIN: Final = (".claude", ".credentials.json")
+"""Where Claude Code keeps its login, in the state."""
+
 _PACKAGES: Final = ("hive_contracts", "hive_runtime", "hive_harness")
 MIB: Final = 1024 * 1024
 _PATH: Final = "/usr/local/bin:/usr/bin:/bin"
@@ -84,6 +87,16 @@ def model_keys(name: str, secrets_dir: Path, environ: Mapping[str, str]) -> dict
         if path.is_file() and (key := path.read_text().strip()):
             return {OAUTH_TOKEN if key.startswith(OAUTH_PREFIX) else API_KEY: key}
     return {variable: environ[variable] for variable in (API_KEY, OAUTH_TOKEN, BEARER) if environ.get(variable)}
+
+
+def is_signed_in(name: str, data_dir: Path) -> bool:
+    """Whether its engine has a login of its own: in its state, where no link is followed, or in its key's file."""
+    place = data_dir / "agents" / name / "state"
+    for part in _LOGIN:
+        place /= part
+        if place.is_symlink() or not place.exists():
+            return (data_dir / "secrets" / f"{MODEL_KEY}-{name}").is_file()
+    return True
 
 
 def log_file(data_dir: Path, name: str) -> Path:

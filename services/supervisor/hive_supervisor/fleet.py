@@ -31,6 +31,7 @@ from hive_supervisor.life import Life, Throttle
 from hive_supervisor.principals import Principals
 from hive_supervisor.registry import Registry
 from hive_supervisor.runtimes.base import ContainerRuntime, ContainerSpec, Imaged
+from hive_supervisor.slots import Slots
 from hive_supervisor.store import Agent, NewAgent, SupervisorStore
 from hive_supervisor.versions import behind, version_of
 
@@ -69,6 +70,7 @@ class Fleet:
         self._gone: dict[str, asyncio.Event] = {}
         self._new = asyncio.Event()
         self._image = ""
+        self._slots = Slots(premises.config.start_at_once)
         self._behind: dict[str, str] = {}
         log_file(premises.data_dir, MANAGER).parent.mkdir(parents=True, exist_ok=True)
         with store.unit() as unit:
@@ -211,6 +213,7 @@ class Fleet:
             agent.name,
             agent.desired,
             life=agent.life,
+            slots=self._slots,
             throttle=Throttle(config.restart_tries, config.restart_crashes, config.restart_window_s),
             runtime=self._runtime,
             host=self,

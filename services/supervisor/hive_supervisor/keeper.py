@@ -22,6 +22,7 @@ from hive_contracts.models import RestartPolicy
 from hive_runtime.backoff import Backoff, persist
 from hive_supervisor.life import Life, Run, Throttle
 from hive_supervisor.runtimes.base import Container, ContainerExit, ContainerRuntime, ContainerSpec
+from hive_supervisor.slots import Slots
 
 FIRST_RESTART_S: Final = 0.2
 LAST_RESTART_S: Final = 30.0
@@ -77,18 +78,27 @@ class Host(Protocol):
 class Keeper:
     """Keeps one container. Everything it does it does in `run`, one thing at a time."""
 
-    def __init__(
-        self, name: str, desired: Desired, *, life: Life, throttle: Throttle, runtime: ContainerRuntime, host: Host
+    def __init__(  # noqa: PLR0913 - what it is told of its agent, and what it works with
+        self,
+        name: str,
+        desired: Desired,
+        *,
+        life: Life,
+        throttle: Throttle,
+        slots: Slots,
+        runtime: ContainerRuntime,
+        host: Host,
     ) -> None:
         self.name = name
         self.desired = desired
         self.status = ContainerStatus.QUARANTINED if life.quarantine else ContainerStatus.STOPPED
-        self.since = datetime.now(UTC)
+        self.since = datetime.fromtimestamp(life.ended, UTC) if life.ended else datetime.now(UTC)
         self.detail = life.quarantine
         self.restarts = 0
         self.operation: Operation | None = None
         self.life = life
         self._throttle = throttle
+        self._slots = slots
         self._runtime = runtime
         self._host = host
         self._restart_wanted = False
@@ -197,6 +207,19 @@ class Keeper:
             await self._wait(None)
 
     async def _start(self, timeout_s: float) -> None:
+        if self._slots.taken:
+            await self._set(ContainerStatus.STOPPED, "waits for others to start", operation="start")
+        async with self._slots.held(wake=self._wake, news=self._news_while_waiting) as mine:
+            if mine:
+                await self._start_now(timeout_s)
+
+    async def _news_while_waiting(self) -> bool:
+        """Whether something else is to be done before a start."""
+        if not self._interrupted:
+            await self._wait(None)
+        return self._interrupted
+
+    async def _start_now(self, timeout_s: float) -> None:
         self._came_up, self._late = False, ""
         await self._set(ContainerStatus.STARTING, operation="start")
         await self._runtime.create(await self._host.prepare(self.name))

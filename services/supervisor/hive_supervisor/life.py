@@ -29,8 +29,8 @@ class Run(StrEnum):
 
 
 class Life(BaseModel):
-    """`number` counts the starts, `began` is the time of the last, in seconds since 1970; `boot`: in which run of the
-    machine. `crashes` are the times of those that count. `failed`: starts in a row that did not get there.
+    """`number` counts the starts; `began` and `ended` are of the last, in seconds since 1970; `boot`: of which run of
+    the machine. `crashes` are the times of those that count. `failed`: starts in a row that did not get there.
     `quarantine`: why it is not started any more. `made_of`: see `versions`."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -38,6 +38,7 @@ class Life(BaseModel):
     number: int = 0
     run: Run = Run.NONE
     began: float = 0.0
+    ended: float = 0.0
     boot: str = ""
     crashes: tuple[float, ...] = ()
     failed: int = 0
@@ -66,7 +67,7 @@ class Life(BaseModel):
 
     def over(self) -> Self:
         """It ended, as it was to."""
-        return self.model_copy(update={"run": Run.NONE})
+        return self.model_copy(update={"run": Run.NONE, "ended": time.time()})
 
     def not_started(self) -> Self:
         return self.model_copy(update={"run": Run.NONE, "failed": self.failed + 1})
@@ -76,7 +77,7 @@ class Life(BaseModel):
         now = time.time()
         counted = tuple(at for at in self.crashes if now - window_s < at <= now)
         failed = self.failed if came_up else self.failed + 1
-        return self.model_copy(update={"run": Run.NONE, "crashes": (*counted, now), "failed": failed})
+        return self.model_copy(update={"run": Run.NONE, "ended": now, "crashes": (*counted, now), "failed": failed})
 
     def quarantined(self, reason: str) -> Self:
         return self.model_copy(update={"quarantine": reason})

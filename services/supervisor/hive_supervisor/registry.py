@@ -1,5 +1,6 @@
 """What everyone may know of the agents: `hive:agents`, the container field of each state hash, `hive:info`."""
 
+from pathlib import Path
 from typing import Final
 
 from hive_contracts import streams
@@ -7,7 +8,7 @@ from hive_contracts.agents import AgentRecord, Desired, HiveInfo
 from hive_runtime import VERSION
 from hive_runtime.bus import Bus
 from hive_supervisor.config import SupervisorSettings
-from hive_supervisor.containers import engine_of, model_of
+from hive_supervisor.containers import engine_of, is_signed_in, model_of
 from hive_supervisor.keeper import Keeper
 from hive_supervisor.runtimes.choose import Choice
 from hive_supervisor.store import Agent
@@ -17,11 +18,14 @@ OWN_CHOICE: Final = "chosen for this agent"
 
 KEPT: Final = "destroyed; its state is kept, and comes back with `hive spawn` of the same name"
 
+KEPT_SIGNED_IN: Final = f"{KEPT}; it is signed in"
+
 
 class Registry:
     """Writes it all; every write may be repeated."""
 
-    def __init__(self, bus: Bus, config: SupervisorSettings, choice: Choice) -> None:
+    def __init__(self, bus: Bus, config: SupervisorSettings, choice: Choice, data_dir: Path) -> None:
+        self._data_dir = data_dir
         self._bus = bus
         self._config = config
         self._runtime = choice.runtime
@@ -37,7 +41,7 @@ class Registry:
             desired=keeper.desired,
             container=keeper.status,
             container_since=keeper.since,
-            detail=keeper.detail or (KEPT if keeper.desired is Desired.DESTROYED else ""),
+            detail=keeper.detail or (self._kept(agent.name) if keeper.desired is Desired.DESTROYED else ""),
             restarts=keeper.restarts,
             operation=keeper.operation,
             queued=keeper.queued,
@@ -48,6 +52,9 @@ class Registry:
             model=model_of(agent, self._config),
             config=agent.config,
         )
+
+    def _kept(self, name: str) -> str:
+        return KEPT_SIGNED_IN if is_signed_in(name, self._data_dir) else KEPT
 
     async def publish(self, record: AgentRecord) -> None:
         text = record.model_dump_json()

@@ -78,7 +78,7 @@ async def serve(
     runtime = choice.runtime
     principals = Principals(admin, bus, premises.data_dir / "secrets")
     await recover(store, bus)
-    registry = Registry(bus, premises.config, choice)
+    registry = Registry(bus, premises.config, choice, premises.data_dir)
     fleet = Fleet(premises, bus=bus, store=store, runtime=runtime, principals=principals, registry=registry)
     server = Server(bus, admin, principals=principals, fleet=fleet)
     log.info("supervisor started", runtime=runtime.name, reason=choice.reason, isolation=runtime.isolation)

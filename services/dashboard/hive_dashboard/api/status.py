@@ -5,7 +5,7 @@ import time
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from hive_contracts.agents import HiveInfo
+from hive_contracts.agents import ContainerStatus, HiveInfo
 from hive_dashboard.parts import PartsOf
 from hive_dashboard.registry import ServiceView
 from hive_dashboard.snapshot import RedisStatus
@@ -34,6 +34,8 @@ class AgentTotals(BaseModel):
     total: int
     running: int
     thinking: int
+    quarantined: int
+    needs_update: int
 
 
 class Status(BaseModel):
@@ -58,7 +60,11 @@ async def status(parts: PartsOf) -> Status:
         drain=Drain(active=bool(drain), reason=drain),
         services=now.services,
         agents=AgentTotals(
-            total=len(now.agents), running=sum(agent.running for agent in now.agents), thinking=now.thinking
+            total=len(now.agents),
+            running=sum(agent.running for agent in now.agents),
+            thinking=now.thinking,
+            quarantined=sum(agent.container is ContainerStatus.QUARANTINED for agent in now.agents),
+            needs_update=sum(bool(agent.needs_update) for agent in now.agents),
         ),
         info=now.info,
         warnings=now.warnings,
