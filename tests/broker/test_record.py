@@ -100,12 +100,13 @@ async def _goes_on(bus: Bus, data_dir: Path, trouble: Callable[[Path], AbstractC
             for number in range(3):
                 await bus.append(streams.outbox("ada"), send("lin", "during", key=f"during-{number}"))
             await eventually(lambda: _arrived(bus, "lin", 4))
-            assert len(await told(bus, streams.control("ada"))) == 4
+            await eventually(lambda: _answered(bus, "ada", 4))
             await eventually(lambda: _warns(bus, "Messages are delivered but not recorded"))
             ask = Envelope.of(AskQuestion(to="operator", question="why?"), source="ada", id="q")
             await bus.append(streams.outbox("ada"), ask)
             await bus.append(streams.outbox("ada"), send("lin", "after the question", key="last"))
             await eventually(lambda: _arrived(bus, "lin", 5))
+            await eventually(lambda: _answered(bus, "ada", 6))
             refusal = next(answer for answer in await told(bus, streams.control("ada")) if answer.correlation_id == "q")
             assert refusal.payload(ThreadRefused).code == "store_unavailable"
         await until(lambda: _states(path) == [MessageState.DELIVERED] * 5)
@@ -118,6 +119,10 @@ def _states(path: Path) -> list[MessageState]:
 
 async def _arrived(bus: Bus, name: str, count: int) -> bool:
     return len(await inbox(bus, name)) == count
+
+
+async def _answered(bus: Bus, name: str, count: int) -> bool:
+    return len(await told(bus, streams.control(name))) == count
 
 
 async def _warns(bus: Bus, words: str) -> bool:
