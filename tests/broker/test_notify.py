@@ -96,6 +96,15 @@ def test_the_manager_hears_of_a_crash_with_status_and_last_lines(on_bus: OnBus, 
     in_hive(on_bus, scenario)
 
 
+def test_who_took_too_much_memory_is_said_to_have(on_bus: OnBus, tmp_path: Path) -> None:
+    async def scenario(bus: Bus) -> None:
+        await tell(bus, tmp_path, fact(ContainerCrashed(agent="ada", signal=9, oom=True)))
+        (body,) = await bodies(bus, MANAGER)
+        assert "ended by signal 9, for taking too much memory, after 0 s" in body
+
+    in_hive(on_bus, scenario)
+
+
 def test_of_the_managers_own_crash_the_operator_hears(on_bus: OnBus, tmp_path: Path) -> None:
     async def scenario(bus: Bus) -> None:
         await tell(bus, tmp_path, fact(ContainerCrashed(agent=MANAGER, signal=9)))

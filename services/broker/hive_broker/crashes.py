@@ -154,6 +154,8 @@ def _how(crash: ContainerCrashed) -> str:
     how = f"by signal {crash.signal}" if crash.signal else f"with status {crash.exit_status}"
     if crash.signal is None and crash.exit_status is None:
         how = "unseen"
+    if crash.oom:
+        how = f"{how}, for taking too much memory,"
     return f"{how} after {crash.uptime_seconds:.0f} s"
 
 

@@ -221,6 +221,13 @@ class DockerRuntime:
             pids=(stats.get("pids_stats") or {}).get("current"),
         )
 
+    async def newest_image(self) -> str:
+        """Its id; empty when there is none of that name."""
+        try:
+            return (await self._api.image(docker_host.IMAGE)).id
+        except EngineLacks:
+            return ""
+
     async def aclose(self) -> None:
         await self._api.aclose()
 
