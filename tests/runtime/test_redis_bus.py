@@ -82,6 +82,19 @@ def test_nothing_is_written_twice_behind_the_callers_back(redis: RedisServer) ->
     asyncio.run(scenario())
 
 
+def test_a_blocking_read_may_be_longer_than_a_clients_own_time_out(redis: RedisServer) -> None:
+    """redis-py gives up a reply after five seconds unless it is told otherwise."""
+
+    async def scenario(bus: RedisBus) -> None:
+        await bus.ensure_group("s", "g")
+        async with aclosing(bus.reader()) as reader:
+            assert await reader.read_new("s", "g", "c", count=1, block_ms=5_500) == []
+            entry_id = await bus.append("s", envelope())
+            assert [entry.id for entry in await reader.read_new("s", "g", "c", count=1, block_ms=5_500)] == [entry_id]
+
+    _on(redis, scenario)
+
+
 def test_nobody_answering_is_unavailable(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with aclosing(RedisBus(RedisAddress(f"unix://{tmp_path}/nowhere.sock"))) as bus:
