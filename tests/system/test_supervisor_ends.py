@@ -90,6 +90,26 @@ def test_a_wanted_stop_is_no_crash(running: Hive) -> None:
     assert len(facts(running, "container.crashed", "ada")) == crashes
 
 
+def test_containers_outlive_a_hive_that_was_killed_whole_and_the_next_one_goes_on_with_them(running: Hive) -> None:
+    assert running.process
+    before, manager = harness(running), harness(running, "hm1nd")
+    crashes = len(facts(running, "container.crashed", "ada"))
+    supervisor = running.pid("supervisor")
+    os.kill(supervisor, signal.SIGSTOP)  # it is not to hear that the hive died
+    running.process.kill()
+    running.process.wait()
+    os.kill(supervisor, signal.SIGKILL)
+    wait_until(lambda: not alive(supervisor))
+    assert alive(before)
+    running.up()
+    assert "is not ready" not in running.output
+    wait_until(lambda: container(running, "ada") == "running", within_s=60)
+    assert (harness(running), harness(running, "hm1nd")) == (before, manager)
+    assert len(facts(running, "container.crashed", "ada")) == crashes
+    running.send("ada", "!send operator outlived it all")
+    wait_until(lambda: "outlived it all" in running.answers(), within_s=60)
+
+
 def test_the_end_of_the_hive_ends_the_containers(running: Hive) -> None:
     crashes = len(facts(running, "container.crashed", "ada"))
     processes = running.processes() | descendants(harness(running))

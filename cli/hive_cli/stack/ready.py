@@ -66,11 +66,12 @@ class Readiness:
 
 
 def reported(view: Mapping[str, Any], since: datetime) -> bool:
-    """Whether the state is of a harness that was started after `since`: Redis keeps the state of an earlier one."""
+    """Whether the state is of a harness that runs. Redis keeps the state of an earlier one, so it must be younger than
+    `since`; or its container older: then it outlived the hive that started it."""
     state = view.get("state")
     if not state or view["container"] != "running" or state["state"] == "starting":
         return False
-    return parse_time(state["since"]) >= since
+    return parse_time(state["since"]) >= since or parse_time(view["container_since"]) < since
 
 
 def parse_time(iso: str) -> datetime:
