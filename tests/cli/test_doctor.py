@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.system
+
 
 def doctor(data: Path, *words: str, **environment: str) -> tuple[int, dict[tuple[str, str], dict[str, str]], Any]:
     """The exit code, the findings by part and what, and all."""
