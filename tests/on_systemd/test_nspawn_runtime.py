@@ -146,7 +146,7 @@ def test_commands_inside_run_as_the_user_asked_for_without_capabilities_and_end_
         for user, uid in ((User.ENGINE, 1000), (User.HARNESS, 1001), (User.ROOT, 0)):
             said = await made.exec(ADA, ["sh", "-c", "id -u; grep CapEff /proc/self/status; pwd"], user=user)
             assert said.output.split() == [str(uid), "CapEff:", "0" * 16, "/state"]
-        sleeping = asyncio.ensure_future(made.exec(ADA, ["sleep", "600"], timeout_s=90))
+        sleeping = asyncio.ensure_future(made.exec(ADA, ["sleep", "4321"], timeout_s=90))
         await eventually(lambda: asyncio.to_thread(_sleeps, hive))
         await made.kill(ADA)
         assert (await sleeping).status == 128 + signal.SIGKILL
@@ -155,7 +155,7 @@ def test_commands_inside_run_as_the_user_asked_for_without_capabilities_and_end_
 
 
 def _sleeps(hive: str) -> bool:
-    return "sleep 600" in systemctl("status", unit(hive), "--no-pager", check=False).replace("sleep 600 &", "")
+    return "sleep 4321" in systemctl("status", unit(hive), "--no-pager", "--full", check=False)
 
 
 def test_its_files_belong_to_its_own_ids_and_no_one_else_can_enter(tmp_path: Path, hive: str) -> None:

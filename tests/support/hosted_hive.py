@@ -90,12 +90,16 @@ class HostedHive:
 
 @contextmanager
 def hosted_hive(data_dir: Path) -> Iterator[HostedHive]:
-    """A machine that was just switched on, and a hive on it. What lies in `data_dir` stays when it is switched off."""
+    """A machine that was just switched on, and a hive on it, whose agents have no network.
+
+    What lies in `data_dir` stays when the machine is switched off.
+    """
     images = built_image().root.parents[1]
     options = [f"--bind-ro={images}", f"--bind={data_dir.parent}"]
     with systemd_host(*options) as host, (data_dir.parent / "up.log").open("wb") as log:
         up = ["up", "--port", "7000", "--runtime", "nspawn", "--engine", "scripted"]
-        process = host.popen("env", f"HIVE_IMAGES_DIR={images}", *_hive(data_dir, *up), stdout=log, stderr=log)
+        settings = [f"HIVE_IMAGES_DIR={images}", "HIVE_SUPERVISOR_NETWORK=none"]
+        process = host.popen("env", *settings, *_hive(data_dir, *up), stdout=log, stderr=log)
         hive = HostedHive(host, data_dir, process)
         try:
             wait_until(lambda: _is_ready(hive), within_s=READY_S)

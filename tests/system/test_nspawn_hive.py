@@ -1,11 +1,17 @@
 """A hive on a systemd host: agents talk, one is killed, one is stopped, supervisor and machine start anew."""
 
+import base64
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.hosted_hive import HostedHive, hosted_hive
+from tests.support.two_users import PROBE
 from tests.support.waiting import wait_until
+
+from hive_supervisor.runtimes.base import ENGINE_ID, HARNESS_ID
 
 pytestmark = [
     pytest.mark.system,
@@ -36,12 +42,28 @@ def crashes(running: HostedHive, name: str) -> list[int | None]:
     return [fact["signal"] for fact in running.facts("container.crashed", name)]
 
 
+def seen_by_its_engine(running: HostedHive) -> dict[str, Any]:
+    """What the manager's own shell finds of its harness."""
+    encoded = base64.b64encode(PROBE.encode()).decode()
+    running.cli(
+        "send", "hm1nd", f"!bash echo {encoded} | base64 -d | python3 - >report.json 2>&1\n!send operator probed"
+    )
+    wait_until(lambda: "probed" in running.answers(), within_s=SOON_S)
+    return dict(json.loads((running.data_dir / "agents" / "hm1nd" / "state" / "report.json").read_text()))
+
+
 def test_three_agents_live_through_what_happens_to_a_machine(data_dir: Path) -> None:
     with hosted_hive(data_dir) as running:
         for name in ("ada", "lin"):
             running.cli("spawn", name)
         running.cli("send", "hm1nd", "!send ada !send lin !send operator told by three")
         wait_until(lambda: "told by three" in running.answers(), within_s=SOON_S)
+
+        found = seen_by_its_engine(running)
+        assert found["uids"] == [ENGINE_ID, HARNESS_ID, ENGINE_ID]
+        assert {int(mask, 16) for mask in found["capabilities"]} == {0}
+        assert {name: what for name, what in found["reached"].items() if not what.startswith("refused")} == {}
+        assert found["endpoint"] == [401, 405, 404]
 
         killed_and_back(running, "ada")
         wait_until(lambda: crashes(running, "ada") == [9], within_s=SOON_S)
