@@ -101,7 +101,15 @@ def _pip_install(target: Path, python: tuple[int, int], report: Report) -> None:
     ]
     # fmt: on
     confined.run(command, name="pip", report=lambda line: _tell_pip(line, report))
+    _leave_scripts_out(target)
+
+
+def _leave_scripts_out(target: Path) -> None:
+    """They name this machine's Python; their digests in the records of what is installed are all that would differ."""
     shutil.rmtree(target / "bin", ignore_errors=True)
+    for record in target.glob("*.dist-info/RECORD"):
+        lines = record.read_text().splitlines(keepends=True)
+        record.write_text("".join(line for line in lines if not line.startswith(("bin/", "../../bin/"))))
 
 
 def _tell_pip(line: str, report: Report) -> None:

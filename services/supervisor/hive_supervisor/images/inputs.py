@@ -20,7 +20,7 @@ from hive_runtime import VERSION
 from hive_supervisor.images.debian import Release
 from hive_supervisor.images.errors import CannotBuild
 
-RECIPE: Final = 1
+RECIPE: Final = 2
 """Counted up when the same inputs give another tree than before."""
 
 PACKAGES: Final = (
