@@ -30,9 +30,6 @@ FILE_NAME: Final = "agent.toml"
 MAX_FILE_BYTES: Final = 64 * 1024
 SECRET_LIKE: Final = re.compile(r"(?i)(secret|token|passw|api_?key|credential)")
 
-_PACKAGE: Final = re.compile(r"[a-z0-9][a-z0-9+.-]{0,99}\Z")
-_SECRET: Final = re.compile(r"[a-z][a-z0-9-]{0,39}\Z")
-
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -56,33 +53,19 @@ class InvalidAgentFile(InvalidRequest):
         self.problems = problems
 
 
-def _package(name: str) -> str:
-    if not _PACKAGE.match(name):
-        raise ValueError(f"{name[:60]!r} is not the name of a package")
-    return name
-
-
-def _secret(name: str) -> str:
-    if not _SECRET.match(name):
-        raise ValueError(f"{name[:60]!r} is not the name of a secret: small letters, digits and '-', at most 40")
-    return name
-
-
 def _value(text: str) -> str:
     if not text.isprintable():
         raise ValueError("a value is one line of text")
     return text
 
 
-PackageName = Annotated[str, AfterValidator(_package)]
-SecretName = Annotated[str, AfterValidator(_secret)]
 VariableValue = Annotated[str, Field(max_length=4096), AfterValidator(_value)]
 
 
 class AgentFile(BaseModel):
     """The file's keys. All are optional; what is left out is as the hive has it.
 
-    `environment` is for values that anybody may read; `secrets` names files that the operator keeps on the host.
+    `environment` is for values that anybody may read.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -104,10 +87,6 @@ class AgentFile(BaseModel):
     restart: RestartPolicy = Field(
         default=RestartPolicy.MANAGER, description="what follows a crash, and who may start it after too many"
     )
-    packages: tuple[PackageName, ...] = Field(
-        default=(), max_length=200, description="packages its container needs beside the image's"
-    )
-    secrets: tuple[SecretName, ...] = Field(default=(), max_length=20, description="names of secrets it is given")
     environment: dict[VariableName, VariableValue] = Field(
         default_factory=dict, max_length=100, description="variables of its engine"
     )
@@ -157,7 +136,7 @@ def _secrets_in(text: str, tables: dict[str, Any]) -> list[Problem]:
     environment = tables.get("environment")
     if not isinstance(environment, dict):
         return []
-    reason = "looks like a secret; keep its value on the host and name it in `secrets`"
+    reason = "looks like a secret, which a repository would keep for ever"
     return [
         Problem(line_of(text, ("environment", name)), f"environment.{name}", reason)
         for name, value in environment.items()

@@ -134,7 +134,7 @@ class AgentConfig(BaseModel):
     """What an agent's configuration says. It holds from the container's next start on.
 
     `effort`: None for the model's own. `recipients`: whom it may write to beside the operator and the manager; None for
-    everybody. They hold at once. `secrets` are names; the values stay on the host. `network`: None for the hive's own.
+    everybody. They hold at once. `network`: None for the hive's own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -147,8 +147,6 @@ class AgentConfig(BaseModel):
     network: Network | None = None
     restart: RestartPolicy = RestartPolicy.MANAGER
     limits: AgentLimits = Field(default_factory=AgentLimits)
-    packages: tuple[str, ...] = ()
-    secrets: tuple[str, ...] = ()
     environment: dict[VariableName, str] = Field(default_factory=dict)
 
 
