@@ -47,7 +47,10 @@ def run_tests(host: SystemdHost, *arguments: str) -> str:
     """pytest inside the host, on this checkout; what it printed. Fails when one fails, or is skipped, or none ran."""
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={host.scratch}/pytest"]
     surroundings = [f"{IMAGE_VARIABLE}={agent_root()}", "CI=true", "PYTHONDONTWRITEBYTECODE=1"]
-    done = host.run("env", f"--chdir={ROOT}", *surroundings, *words, *arguments, check=False, timeout_s=TESTS_S)
+    entered = ["nsenter", "--target=1", "--cgroup"]  # as a service of the host's would see its groups
+    done = host.run(
+        *entered, "env", f"--chdir={ROOT}", *surroundings, *words, *arguments, check=False, timeout_s=TESTS_S
+    )
     assert done.returncode == 0, f"{done.stdout[-8000:]}{done.stderr[-2000:]}"
     assert "passed" in done.stdout
     assert "skipped" not in done.stdout
