@@ -185,3 +185,23 @@ def test_a_removal_that_was_killed_half_way_is_finished_by_the_next_build(store:
     (store.directory / ".1-0.discarded" / "tree").mkdir(parents=True)
     sweep(store.directory)
     assert not (store.directory / ".1-0.discarded").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--package", "-oDir=/"), ("--suite", "../x"), ("--mirror", "ext::sh -c id")]
+)
+def test_what_is_no_name_of_a_package_suite_or_mirror_reaches_no_tool(tmp_path: Path, option: str, value: str) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "hive_supervisor.images",
+        "--data-dir",
+        str(tmp_path),
+        "build",
+        f"{option}={value}",
+    ]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=50, check=False)
+    answer = json.loads(done.stdout)
+    assert answer["code"] == "cannot_build"
+    assert option in answer["error"]
+    assert list(tmp_path.iterdir()) == []

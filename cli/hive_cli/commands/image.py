@@ -51,8 +51,8 @@ def build(  # noqa: PLR0913 - its options
     claude = None if no_claude else claude_for_image(data, quiet=as_json)
     words = ["build"]
     for option, value in (("--from", tarball), ("--suite", suite), ("--mirror", mirror), ("--claude", claude)):
-        words += [option, str(value)] if value else []
-    words += [word for name in packages for word in ("--package", name)]
+        words += [f"{option}={value}"] if value else []
+    words += [f"--package={name}" for name in packages]
     words += [option for option, wanted in (("--again", again), ("--docker", docker)) if wanted]
     found = run_image_tool(data, words, quiet=as_json)
     if as_json:
@@ -88,7 +88,7 @@ def remove(*, version: str, yes: bool, as_json: bool) -> None:
     """Remove an image. Refused while a container is made of it."""
     if not yes and not as_json:
         click.confirm(f"Remove the image {version}?", abort=True)
-    found = run_image_tool(data_dir(), ["remove", version], quiet=True)
+    found = run_image_tool(data_dir(), ["remove", "--", version], quiet=True)
     if as_json:
         print_json(found)
     else:

@@ -14,11 +14,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from hive_contracts.errors import HiveError
 from hive_runtime import settings
 from hive_supervisor.images import debian, docker
 from hive_supervisor.images.build import STEPS, Progress, Wanted, build
 from hive_supervisor.images.config import ImageSettings
+from hive_supervisor.images.errors import CannotBuild
 from hive_supervisor.images.store import Image, ImageStore, open_store
 
 
@@ -54,9 +57,10 @@ def _do(arguments: argparse.Namespace, store: ImageStore, config: ImageSettings)
 
 
 def _build(arguments: argparse.Namespace, store: ImageStore, config: ImageSettings) -> dict[str, Any]:
+    given = _checked(arguments, config)
     wanted = Wanted(
-        release=debian.release(arguments.suite or config.suite, arguments.mirror or config.mirror),
-        packages=(*config.packages, *arguments.packages),
+        release=debian.release(given.suite, given.mirror),
+        packages=given.packages,
         tarball=arguments.tarball,
         claude=arguments.claude,
         again=arguments.again,
@@ -70,6 +74,18 @@ def _build(arguments: argparse.Namespace, store: ImageStore, config: ImageSettin
         _tell(detail="giving it to the container engine")
         found["docker"] = docker.give(built.image, os.environ)
     return found
+
+
+def _checked(arguments: argparse.Namespace, config: ImageSettings) -> ImageSettings:
+    """The settings with what the command line says instead: held to the same rules, for it goes to root's tools."""
+    given = {"suite": arguments.suite, "mirror": arguments.mirror}
+    named = {name: value for name, value in given.items() if value is not None}
+    packages = (*config.packages, *arguments.packages)
+    try:
+        return ImageSettings.model_validate({**config.model_dump(), **named, "packages": packages})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise CannotBuild(f"--{str(first['loc'][0]).removesuffix('s')} is not valid: {first['msg']}") from error
 
 
 def _shown(store: ImageStore, image: Image) -> dict[str, Any]:
