@@ -11,17 +11,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.support.back_ends import BACK_ENDS, BackEnd
+from tests.support.back_ends import BACK_ENDS, BackEnd, skip, spec_in
 from tests.support.processes import command_line, descendants
 from tests.support.waiting import until
 
 from hive_contracts.models import Network
 from hive_runtime.process import start_time
+from hive_supervisor.config import Isolation
 from hive_supervisor.errors import CannotStart
-from hive_supervisor.runtimes import shim
+from hive_supervisor.runtimes import bubblewrap, control_groups, shim
 from hive_supervisor.runtimes.base import ContainerExit, ContainerRuntime, ContainerSpec, Limits
 from hive_supervisor.runtimes.launch import Launch
 from hive_supervisor.runtimes.ownership import hand_over
+from hive_supervisor.runtimes.process import ProcessRuntime
 
 pytestmark = pytest.mark.system
 
@@ -169,6 +171,31 @@ def test_limits_hold_inside(back_end: BackEnd, tmp_path: Path) -> None:
         if os.geteuid() == 0 and "bubblewrap" in runtime.isolation:
             assert limits["Max processes"] == "100"
         await runtime.remove("ada")
+        await runtime.aclose()
+
+    run(scenario)
+
+
+TAKE = "taken = bytearray({} << 20); import time; time.sleep(600)"
+
+
+@pytest.mark.skipif(bool(control_groups.why_not()), reason=control_groups.why_not() or "as it says")
+@pytest.mark.parametrize("isolation", [Isolation.NONE, Isolation.BUBBLEWRAP])
+def test_one_that_takes_too_much_memory_is_ended_and_told_so(tmp_path: Path, isolation: Isolation) -> None:
+    if isolation is Isolation.BUBBLEWRAP and (reason := bubblewrap.why_not()):
+        skip(reason)
+
+    async def scenario() -> None:
+        program = [sys.executable, "-c", TAKE.format(600)]
+        group = f"hyperhive-test-{os.getpid()}"
+        runtime = ProcessRuntime(tmp_path / "agents", isolation, program=program, group=group)
+        limits = Limits(memory_bytes=128 << 20, pids=50, cpus=0.5)
+        await runtime.create(replace(spec_in(tmp_path), limits=limits))
+        await runtime.start("ada")
+        end = await next_exit(runtime)
+        assert (end.signal, end.oom) == (signal.SIGKILL, True)
+        await runtime.remove("ada")
+        assert control_groups.remove(f"{group}-ada"), "nothing of it is left"
         await runtime.aclose()
 
     run(scenario)

@@ -7,14 +7,15 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from hive_supervisor.runtimes.base import ContainerSpec
+from hive_supervisor.runtimes.base import ContainerSpec, Limits
 from hive_supervisor.runtimes.ownership import hand_over
 
 _FILE: Final = "launch.json"
 
 
 class Launch(BaseModel):
-    """`depth`: how many processes stand between the shim and the harness. `folder`: where commands inside begin."""
+    """`depth`: how many processes stand between the shim and the harness. `folder`: where commands inside begin.
+    `group`: the control group that holds it to `limits`; empty for none."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -24,6 +25,8 @@ class Launch(BaseModel):
     folder: Path
     sandboxed: bool
     depth: int
+    group: str = ""
+    limits: Limits = Limits()
     uid: int | None = None
     harness_uid: int | None = None
 

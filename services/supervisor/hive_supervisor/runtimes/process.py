@@ -17,7 +17,7 @@ import structlog
 from hive_contracts.models import Network
 from hive_supervisor.config import Isolation
 from hive_supervisor.errors import CannotStart
-from hive_supervisor.runtimes import bubblewrap, launch, process_tree, shim
+from hive_supervisor.runtimes import bubblewrap, control_groups, launch, process_tree, shim
 from hive_supervisor.runtimes.base import (
     Container,
     ContainerExit,
@@ -40,6 +40,8 @@ REDIS_PASSWORD: Final = "redis-password"  # noqa: S105 - a file's name
 KILL_WAIT_S: Final = 5.0
 """How long what was killed may take to be gone before its shim is killed too: then nobody sees its status."""
 
+REMOVE_TRIES, REMOVE_PAUSE_S = 25, 0.02
+HIVE_ID_LETTERS: Final = 12
 _DEPTH_IN_BUBBLEWRAP: Final = 2
 
 log = structlog.get_logger()
@@ -52,16 +54,26 @@ def probe(place: "Place") -> str:
 
 
 def build(place: "Place") -> ContainerRuntime:
-    return ProcessRuntime(place.data_dir / "agents", place.config.isolation)
+    return ProcessRuntime(
+        place.data_dir / "agents", place.config.isolation, group=f"hyperhive-{place.hive_id[-HIVE_ID_LETTERS:]}"
+    )
 
 
 class ProcessRuntime:
-    """See `ContainerRuntime`. `agents_dir` holds each agent's folder by name; `program` is what runs in a container."""
+    """See `ContainerRuntime`. `agents_dir` holds each agent's folder by name; `program` is what runs in a container.
+
+    `group`: what its control groups' names begin with, where they can be made; empty for none.
+    """
 
     name = NAME
 
     def __init__(
-        self, agents_dir: Path, isolation: Isolation, *, program: Sequence[str] = (sys.executable, *HARNESS)
+        self,
+        agents_dir: Path,
+        isolation: Isolation,
+        *,
+        program: Sequence[str] = (sys.executable, *HARNESS),
+        group: str = "",
     ) -> None:
         reason = "switched off in the settings" if isolation is Isolation.NONE else bubblewrap.why_not()
         if reason and isolation is Isolation.BUBBLEWRAP:
@@ -73,6 +85,7 @@ class ProcessRuntime:
             if self._sandboxed
             else (f"Agents run as plain processes without isolation: {reason}. They can read this user's files.")
         )
+        self._group = group if not control_groups.why_not() else ""
         self._agents_dir = agents_dir
         self._program = list(program)
         self._watched: dict[str, tuple[shim.Shim, asyncio.Task[None]]] = {}
@@ -129,10 +142,11 @@ class ProcessRuntime:
     async def remove(self, name: str) -> None:
         await self.kill(name)
         folder = self._agents_dir / name
+        await self._leave_group(name)
         launch.forget(folder)
         shim.forget(folder)
-        for made in ("etc", "run"):
-            await asyncio.to_thread(shutil.rmtree, folder / made, ignore_errors=True)
+        for leftover in ("etc", "run"):
+            await asyncio.to_thread(shutil.rmtree, folder / leftover, ignore_errors=True)
 
     async def list(self) -> dict[str, Container]:
         self._take_up()
@@ -195,6 +209,8 @@ class ProcessRuntime:
             folder=spec.state_dir,
             sandboxed=self._sandboxed,
             depth=_DEPTH_IN_BUBBLEWRAP if self._sandboxed else 0,
+            group=f"{self._group}-{spec.name}" if self._group else "",
+            limits=spec.limits,
             uid=spec.uid,
             harness_uid=spec.harness_uid,
         )
@@ -221,12 +237,22 @@ class ProcessRuntime:
         await _ended(running.pid)
         running.kill()  # what its session may still hold
         shim.reap(running.pid)
+        end = _exit(self._agents_dir / name)
+        await self._leave_group(name)  # before the next start makes it again
         self._watched.pop(name, None)
-        self._ends.put_nowait(_exit(self._agents_dir / name))
+        self._ends.put_nowait(end)
+
+    async def _leave_group(self, name: str) -> None:
+        made = launch.read(self._agents_dir / name)
+        if made and made.group:
+            await _until_removed(made.group)
 
 
 def _exit(folder: Path) -> ContainerExit:
-    return ContainerExit(folder.name, shim.exit_status(folder), shim.uptime_s(folder))
+    status, made = shim.exit_status(folder), launch.read(folder)
+    killed = status in (None, 128 + signals.SIGKILL)
+    oom = killed and made is not None and control_groups.ran_out_of_memory(made.group)
+    return ContainerExit(folder.name, status, shim.uptime_s(folder), oom=oom)
 
 
 def _words(*, sandboxed: bool) -> str:
@@ -256,6 +282,15 @@ def _limited(spec: ContainerSpec) -> list[str]:
     files = min(spec.limits.open_files, most) if most != resource.RLIM_INFINITY else spec.limits.open_files
     pids = [f"--nproc={spec.limits.pids}"] if spec.uid is not None else []
     return ["prlimit", f"--nofile={files}", *pids, "--"]
+
+
+async def _until_removed(group: str) -> None:
+    """What was killed may still be on its way out of it."""
+    for _ in range(REMOVE_TRIES):
+        if control_groups.remove(group):
+            return
+        await asyncio.sleep(REMOVE_PAUSE_S)
+    log.warning("control group stays, for something is left in it", group=group)
 
 
 async def _ended(pid: int) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from hive_runtime.process import has_ended, start_time
+from hive_supervisor.runtimes import control_groups
 from hive_supervisor.runtimes.launch import Launch
 from hive_supervisor.runtimes.process_tree import first_child
 
@@ -77,6 +78,9 @@ def start(folder: Path, launch: Launch) -> Shim:
         facts = {"pid": shim.pid, "started": shim.started, "depth": shim.depth, "since": time.time()}
         record.write_text(json.dumps(facts))
         record.replace(_record_file(folder))
+        if launch.group:
+            control_groups.make(launch.group, launch.limits)
+            control_groups.enter(launch.group, pid)
         os.write(writer, b"\n")
     except OSError:
         os.close(writer)
