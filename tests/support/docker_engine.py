@@ -148,7 +148,7 @@ class DockerEngine:
             ["docker", *arguments],
             input=given,
             capture_output=True,
-            env={**os.environ, "DOCKER_HOST": f"unix://{self.socket}"},
+            env={**os.environ, "DOCKER_HOST": f"unix://{self.socket}", "DOCKER_BUILDKIT": "0"},
             timeout=300,
             check=False,
         )

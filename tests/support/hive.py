@@ -111,14 +111,14 @@ class Hive:
 
     def process_of(self, *words: str, agent: str = "") -> int:
         """The process with these words in its command line, of an agent's container or of the hive."""
-        root = self._container(agent) if agent else self.process.pid if self.process else 0
+        root = self.container_pid(agent) if agent else self.process.pid if self.process else 0
         for pid in descendants(root):
             line = command_line(pid).split()
             if line and not line[0].endswith(("sh", "bwrap")) and set(words) <= set(line):
                 return pid
         raise AssertionError(f"no process with {words}")
 
-    def _container(self, agent: str) -> int:
+    def container_pid(self, agent: str) -> int:
         return int(json.loads((self.data_dir / "agents" / agent / "container.json").read_text())["pid"])
 
     def _facts(self) -> dict[str, Any]:

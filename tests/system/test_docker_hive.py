@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -31,6 +32,8 @@ def running(docker: DockerEngine) -> Iterator[Hive]:
         "HIVE_BROKER_CRASH_NOTE_S": "1",
     }
     give(built_image(), environment)
+    root = Path(__file__).parents[2]
+    docker.docker("build", "--network=none", "--build-arg=BASE=hyperhive", "--tag=hyperhive", str(root))
     with hive("--engine", "scripted", "--runtime", "docker", environment=environment) as started:
         for name in AGENTS[1:]:
             started.cli("spawn", name)
