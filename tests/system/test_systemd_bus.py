@@ -10,6 +10,7 @@ import pytest
 from tests.support.systemd_host import SystemdHost, systemd_host
 from tests.support.waiting import until
 
+from hive_contracts.errors import Unavailable
 from hive_contracts.ids import new_id
 from hive_supervisor.errors import NoSuchUnit, SystemdError, UnitTaken
 from hive_supervisor.runtimes.systemd_bus import SystemdBus
@@ -136,6 +137,29 @@ asyncio.run(main())
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
     said = host.run(*nobody, sys.executable, "-c", script).stdout
     assert said.startswith("NotPermitted systemd refused: ")
+
+
+def test_a_bus_without_systemd_is_unavailable_and_a_watch_waits_for_it(host: SystemdHost) -> None:
+    socket = host.scratch / "bus"
+    daemon = host.popen("dbus-daemon", "--session", "--nofork", f"--address=unix:path={socket}")
+    bus = SystemdBus(f"unix:path={socket}")
+
+    async def scenario() -> None:
+        await until(socket.exists)
+        with pytest.raises(Unavailable, match="systemd1 is not on D-Bus"):
+            await bus.units("*")
+        watch = bus.changes("t")
+        coming = asyncio.ensure_future(anext(watch))
+        done, _ = await asyncio.wait({coming}, timeout=1)
+        assert not done, "it goes on looking"
+        coming.cancel()
+        await asyncio.wait({coming})
+
+    try:
+        run(scenario)
+    finally:
+        host.run("pkill", "--full", f"address=unix:path={socket}")
+        daemon.wait(20)
 
 
 def test_an_end_while_the_bus_was_away_is_found(host: SystemdHost, unit: str) -> None:

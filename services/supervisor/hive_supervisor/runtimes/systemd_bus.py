@@ -31,6 +31,8 @@ _REFUSALS: Final[Mapping[str, type[SystemdError]]] = {
     f"{_SYSTEMD}.NoSuchUnit": NoSuchUnit,
     f"{_SYSTEMD}.NoSuchProcess": NothingToKill,
 }
+_AWAY: Final = frozenset(f"{_DBUS}.Error.{name}" for name in ("NoReply", "ServiceUnknown", "NameHasNoOwner"))
+"""systemd starts itself anew, for an upgrade."""
 
 T = TypeVar("T")
 Known = dict[str, dict[str, Any]]
@@ -158,7 +160,7 @@ class SystemdBus:
                         if changed := await _after(link, signal, prefix, known):
                             yield changed
                 log.warning("connection to systemd lost; making it again")
-            except (Unavailable, TimedOut) as error:
+            except (SystemdError, Unavailable, TimedOut) as error:
                 log.warning("systemd cannot be watched", reason=str(error))
             await backoff.wait()
 
@@ -205,8 +207,10 @@ async def _properties(link: DBusLink, unit: str) -> dict[str, Any]:
 async def _call(
     link: DBusLink, method: str, signature: str = "", body: Sequence[Any] = (), *, path: str = _PATH
 ) -> Any:
-    """Raises `SystemdError` where systemd refuses."""
+    """Raises `SystemdError` where systemd refuses, `Unavailable` where it is not there."""
     try:
         return await link.call(path, method, signature, body)
     except DBusRefusal as error:
+        if error.name in _AWAY:
+            raise Unavailable(f"systemd went away from D-Bus: {error}") from error
         raise _REFUSALS.get(error.name, SystemdError)(f"systemd refused: {error}") from error
