@@ -27,7 +27,7 @@ from hive_supervisor.runtimes.docker import DockerRuntime
 from hive_supervisor.runtimes.docker_api import Engine
 from hive_supervisor.runtimes.docker_config import PROGRAM
 
-START_S: Final = 60
+START_S: Final = 120
 STOP_S: Final = 60
 SMALL_IMAGE: Final = "small"
 # fmt: off
