@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import pytest
 from tests.supervisor.test_service import Hive, supervisor
+from tests.supervisor.test_wishes import wish
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually, until
 
@@ -24,11 +25,13 @@ from hive_contracts.agents import (
     Desired,
     DestroyAgent,
     RebuildAgent,
+    RestartAgent,
     SpawnAgent,
     StartAgent,
     StopAgent,
 )
 from hive_contracts.envelope import Envelope
+from hive_contracts.models import AgentConfig, RestartPolicy
 from hive_supervisor.config import SupervisorSettings
 from hive_supervisor.life import Life
 from hive_supervisor.runtimes.base import REBOOT
@@ -92,6 +95,26 @@ def test_what_crashes_too_often_is_quarantined_until_somebody_starts_it(redis: R
         await is_(hive, "ada", ContainerStatus.RUNNING)
 
     on_machine(redis, tmp_path, first, second)
+
+
+@pytest.mark.parametrize("policy", RestartPolicy)
+def test_who_may_end_a_quarantine_is_the_agents_policy(
+    redis: RedisServer, tmp_path: Path, policy: RestartPolicy
+) -> None:
+    async def scenario(hive: Hive) -> None:
+        await hive.command(SpawnAgent(name="ada", config=AgentConfig(restart=policy)))
+        await crash(hive, "ada", 1 if policy is RestartPolicy.NEVER else 3)
+        await is_(hive, "ada", ContainerStatus.QUARANTINED)
+        await is_(hive, "hm1nd", ContainerStatus.RUNNING)
+        for number, payload in enumerate((RestartAgent(name="ada"), StopAgent(name="ada"), StartAgent(name="ada"))):
+            answer = await wish(hive, payload, key=f"k{number}")
+            assert answer.type == (CommandDone if policy is RestartPolicy.MANAGER else CommandFailed).TYPE
+        if policy is not RestartPolicy.MANAGER:
+            assert (await hive.record("ada")).container is ContainerStatus.QUARANTINED
+            assert (await hive.command(StartAgent(name="ada"))).type == CommandDone.TYPE
+        assert (await hive.record("ada")).container is ContainerStatus.RUNNING
+
+    on_machine(redis, tmp_path, scenario)
 
 
 def test_a_stop_ends_a_quarantine_too(redis: RedisServer, tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ def test_what_is_not_a_managers_is_refused_and_nothing_happens(
 ) -> None:
     async def scenario(hive: Hive) -> None:
         await hive.command(SpawnAgent(name="ada"))
+        await hive.command(StartAgent(name=MANAGER))  # it runs by now
         before = await hive.bus.hash_all(streams.AGENTS)
         answer = await wish(hive, payload)
         assert answer.type == CommandFailed.TYPE
@@ -91,6 +92,7 @@ def test_what_is_not_a_managers_is_refused_and_nothing_happens(
 def test_a_manager_sees_the_agents_and_their_logs(redis: RedisServer, tmp_path: Path) -> None:
     async def scenario(hive: Hive) -> None:
         await hive.command(SpawnAgent(name="ada"))
+        await hive.command(StartAgent(name=MANAGER))  # it runs by now
         found = (await wish(hive, ListAgents())).data["result"]["agents"]
         assert [(agent["name"], agent["role"], agent["container"], agent["doing"]) for agent in found] == [
             ("ada", "agent", "running", "idle"),

@@ -47,6 +47,9 @@ log = structlog.get_logger()
 _STARTING: Final = frozenset({SpawnAgent.TYPE, StartAgent.TYPE, RestartAgent.TYPE})
 """What asks for a container that runs, however often it crashed before."""
 
+_LIFTING: Final = _STARTING | {StopAgent.TYPE}
+"""What ends a quarantine."""
+
 _WANTED: Final = {StartAgent.TYPE: Desired.RUNNING, StopAgent.TYPE: Desired.STOPPED, RestartAgent.TYPE: Desired.RUNNING}
 """What a lifecycle command makes of an agent. All three carry the same data."""
 
@@ -151,9 +154,9 @@ class Commands:
         return await self._let_happen(command, self._record(command))
 
     def _check_lifter(self, command: Envelope) -> None:
-        """Raises `Refused` when the manager would start what only the operator may."""
+        """Raises `Refused` when the manager would start what only the operator may, or stop it to start it then."""
         name = str(command.data.get("name"))
-        if not asker_of(command) or command.type not in _STARTING or not self._fleet.is_quarantined(name):
+        if not asker_of(command) or command.type not in _LIFTING or not self._fleet.is_quarantined(name):
             return
         if self._fleet.policy(name) is not RestartPolicy.MANAGER:
             raise Refused(f"{name} is quarantined, and only the operator may start it again; ask with ask_operator")
