@@ -57,6 +57,27 @@ def test_what_did_not_wake_stays_with_a_turn_that_is_tried_again(tmp_path: Path)
     _beside_a_harness(tmp_path, scenario)
 
 
+def test_a_message_whose_acknowledgement_a_killed_server_lost_is_not_run_again(tmp_path: Path) -> None:
+    async def scenario(world: Outside, bus: Bus) -> None:
+        await world.deliver("!send bob once")
+        ended = await world.turn_end()
+        await world.at_rest()
+        await bus.append(streams.inbox(AGENT), world.delivered[0])
+        again = await world.until(of_type(TurnEnded.TYPE))
+        assert again.payload(TurnEnded).turn_id == ended["turn_id"], "the same end is told again"
+
+        async def done() -> bool:
+            return await bus.depth(streams.inbox(AGENT)) == 0
+
+        await eventually(done)
+        await world.deliver("!say next")
+        await world.turn_end()
+        assert len(world.events(TurnStarted)) == 2
+        assert [send.body for send in world.sent] == ["once"]
+
+    _beside_a_harness(tmp_path, scenario)
+
+
 def test_a_broadcast_is_marked_in_the_prompt(tmp_path: Path) -> None:
     async def scenario(world: Outside, bus: Bus) -> None:
         await world.deliver("news", sender="ada", broadcast=True)

@@ -43,6 +43,7 @@ class Outside:
     agent: str = AGENT
     cursor: str = "0-0"
     seen: list[Envelope] = field(default_factory=list)
+    delivered: list[Envelope] = field(default_factory=list)
     sent: list[SendMessage] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     silent: bool = False
@@ -64,6 +65,7 @@ class Outside:
         )
         envelope = Envelope.of(MessageDelivered(message=message), source="broker", id=f"{identity}:delivered")
         await self.bus.deliver([Delivery(self.agent, identity, envelope)])
+        self.delivered.append(envelope)
         return identity
 
     async def answer_outbox(self) -> None:

@@ -1,11 +1,14 @@
 """The inbox: wait for the message that begins a turn, drain more into it, acknowledge them together under the lease.
 
+A server that was killed may have lost an acknowledgement that it had confirmed: a message whose turn ended well in this
+harness's life is told and acknowledged again when it comes again, and not run again.
+
 Entries are read one at a time and as they are needed, so that what waits in Redis is what nobody has in hand. Only when
 the broker says that an urgent message came, all that waits is read, to find it.
 """
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -16,6 +19,8 @@ from hive_contracts import streams
 from hive_contracts.envelope import Envelope, MalformedEnvelope
 from hive_contracts.errors import Unavailable
 from hive_contracts.messages import MessageDelivered
+from hive_harness.journal import EndedTurn
+from hive_harness.live import LivePublisher
 from hive_harness.turn import CurrentTurn, Received, Turn
 from hive_runtime.backoff import persist
 from hive_runtime.bus import BLOCK_MS, Bus, Entry
@@ -24,6 +29,7 @@ from hive_runtime.consumer import Consumer
 AWAY_MARGIN_S: Final = 5.0
 READ_AHEAD: Final = 100
 MAX_IN_HAND: Final = 1_000
+MAX_DONE: Final = 1_000
 
 log = structlog.get_logger()
 
@@ -31,9 +37,11 @@ log = structlog.get_logger()
 class Inbox:
     """One reader at a time. Entries that are no messages are acknowledged, logged and noted; they begin no turn."""
 
-    def __init__(self, bus: Bus, agent: str, lease: str, current: CurrentTurn) -> None:
+    def __init__(self, bus: Bus, agent: str, lease: str, current: CurrentTurn, live: LivePublisher) -> None:
         self._bus = bus
         self._current = current
+        self._live = live
+        self._done: OrderedDict[str, Envelope] = OrderedDict()
         self._agent = agent
         self._lease = lease
         stream = streams.inbox(agent)
@@ -108,6 +116,14 @@ class Inbox:
         finally:
             turn.waits.discard(wait)
 
+    async def finish(self, ended: EndedTurn) -> None:
+        """Acknowledge what the turn handled, and remember its messages. Raises `LeaseLost`."""
+        await self.ack(ended.entry_ids)
+        for message_id in ended.event.data.get("messages", ()):
+            self._done[message_id] = ended.event
+        while len(self._done) > MAX_DONE:
+            self._done.popitem(last=False)
+
     async def ack(self, entry_ids: Sequence[str]) -> None:
         """Acknowledge and delete, however often it takes. Raises `LeaseLost`."""
         await persist(lambda: self._bus.ack_leased(self._agent, self._lease, entry_ids))
@@ -163,6 +179,11 @@ class Inbox:
         for entry in entries:
             try:
                 item = _decode(entry)
+                if event := self._done.get(item.message.id):
+                    log.info("done already, acknowledged again", message=item.message.id)
+                    self._live.publish_envelope(event)
+                    await self.ack([entry.id])
+                    continue
                 received.append(replace(item, redelivered=entry.redelivered and entry.id not in self._untouched))
             except MalformedEnvelope as error:
                 await self._discard(entry, str(error))

@@ -186,7 +186,7 @@ class TurnLoop:
 
     async def _acknowledge(self, ended: EndedTurn) -> None:
         await self._live.settled()
-        await self._inbox.ack(ended.entry_ids)
+        await self._inbox.finish(ended)
         self._journal.clear()
 
     async def _try_later(self, ending: Ending) -> None:

@@ -89,7 +89,7 @@ class Harness:
         self.status.update(cost_usd=self._kept.value.cost_usd, cost_day_usd=cost_day_usd)
         self._life = Life(self._kept, self.status)
         self._current = CurrentTurn(self._live, levels=Levels(self.status, Notes(config.state_dir)))
-        self._inbox = Inbox(bus, config.agent, self._lease, self._current)
+        self._inbox = Inbox(bus, config.agent, self._lease, self._current, self._live)
         self._outgoing = Outgoing(bus, config.agent, wait_s=settings.send_wait_s)
         self.control = Control(bus, config.agent, live=self._live, done=CarriedOut(config.own_dir))
         self.control.on_answers(ANSWERS, self._outgoing.take)
