@@ -239,8 +239,9 @@ def test_containers_reach_no_other_and_without_a_network_nothing(docker: DockerE
             devices = (await hive.runtime.exec("bob", ["cat", "/proc/net/dev"])).output
             assert [line.split(":")[0].strip() for line in devices.splitlines()[2:]] == ["lo"]
 
+        assert hive.runtime.prefix not in docker.docker("network", "ls")
+
     run(scenario)
-    assert "hive-" not in docker.docker("network", "ls")
 
 
 def nothing_left(hive: Rig) -> bool:
@@ -295,10 +296,11 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
 
 def test_why_an_engine_cannot_be_used_is_told(docker: DockerEngine, tmp_path: Path) -> None:
     assert "install docker.io or podman" in asyncio.run(docker_host.why_not(tmp_path / "docker.sock"))
+    docker.forget("hyperhive")
     assert asyncio.run(docker_host.why_not(docker.socket)).startswith("the container engine has no image hyperhive")
     docker.docker("tag", SMALL_IMAGE, "hyperhive")
     assert asyncio.run(docker_host.why_not(docker.socket)) == ""
-    docker.docker("rmi", "hyperhive")
+    docker.forget("hyperhive")
 
 
 def test_a_user_who_may_not_use_the_engine_is_told_what_to_do(docker: DockerEngine) -> None:

@@ -160,6 +160,12 @@ class DockerEngine:
         engine = Engine.model_validate_json(self.docker("info", "--format", "{{json .}}"))
         return DockerRuntime(agents_dir, self.socket, hive_id=hive_id, engine=engine, program=program)
 
+    def forget(self, image: str) -> None:
+        """Remove the image and what was made of it."""
+        self.remove_all()
+        if names := self.docker("images", "--format", "{{.Repository}}:{{.Tag}}", image).split():
+            self.docker("rmi", "-f", *names)
+
     def remove_all(self) -> None:
         """Every container there is."""
         if found := self.docker("ps", "-aq").split():

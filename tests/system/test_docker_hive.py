@@ -38,6 +38,8 @@ def running(docker: DockerEngine) -> Iterator[Hive]:
         for name in AGENTS[1:]:
             started.cli("spawn", name)
         yield started
+    docker.forget("hyperhive")
+    docker.docker("network", "prune", "-f")
 
 
 def containers(docker: DockerEngine) -> dict[str, dict[str, Any]]:
