@@ -50,6 +50,9 @@ _STARTING: Final = frozenset({SpawnAgent.TYPE, StartAgent.TYPE, RestartAgent.TYP
 _LIFTING: Final = _STARTING | {StopAgent.TYPE}
 """What ends a quarantine."""
 
+_ONCE: Final = frozenset({RestartAgent.TYPE, RebuildAgent.TYPE})
+"""What is done once and not kept as something wanted: cut short, only its time tells whether it was done."""
+
 _WANTED: Final = {StartAgent.TYPE: Desired.RUNNING, StopAgent.TYPE: Desired.STOPPED, RestartAgent.TYPE: Desired.RUNNING}
 """What a lifecycle command makes of an agent. All three carry the same data."""
 
@@ -92,7 +95,7 @@ class Commands:
         """
         for entry in entries:
             command = _decoded(entry)
-            begun = await self._begin(command) if command else []
+            begun = await self._begin(command, again=entry.redelivered) if command else []
             if command and isinstance(begun, str):
                 tasks.create_task(self._finish(entry, command, begun))
             elif not isinstance(begun, str):
@@ -106,7 +109,7 @@ class Commands:
         acks = [Ack(streams.COMMANDS_SUPERVISOR, streams.GROUP_SUPERVISOR, [entry.id], delete=True)]
         await self._bus.write(Batch(appends, acks))
 
-    async def _begin(self, command: Envelope) -> list[Append] | str:
+    async def _begin(self, command: Envelope, *, again: bool) -> list[Append] | str:
         """The answer, if there is one by now; else the name of an agent: it is to be answered once that is settled."""
         try:
             check_wish(command)
@@ -116,7 +119,11 @@ class Commands:
         except (MalformedEnvelope, HiveError) as error:
             return self._tell(command, _refusal(error))
         try:
-            answer = self._store.answer(command.id) or await self._carry_out(command)
+            answer: Answer | str | None = self._store.answer(command.id)
+            if answer is None:
+                answer = await self._carry_out(command)
+            elif again and command.type in _ONCE:
+                answer = await self._let_happen(command, str(command.data["name"]), again=True)
         except Unavailable:
             raise  # our store or Redis is away: the command comes again
         except (MalformedEnvelope, HiveError) as error:
@@ -167,12 +174,15 @@ class Commands:
             unit.remember(command.id, Answer(), datetime.now(UTC))
         return name
 
-    async def _let_happen(self, command: Envelope, name: str) -> Answer | str:
+    async def _let_happen(self, command: Envelope, name: str, *, again: bool = False) -> Answer | str:
+        """`again`: a supervisor before this one recorded it, and may have died before it did it."""
         if command.type == SetModel.TYPE:
             await self._fleet.tell_model(name)
             return Answer()
         rebuild = command.type == RebuildAgent.TYPE
         restart = command.type == RestartAgent.TYPE or (rebuild and bool(self._fleet.behind(name)))
+        if again and await self._fleet.has_started_since(name, command.time):
+            restart = False
         await self._fleet.apply(name, restart=restart, lift=command.type in _STARTING)
         return name
 

@@ -131,6 +131,11 @@ class Fleet:
     async def logs(self, name: str, lines: int) -> tuple[str, ...]:
         return await self._runtime.logs(name, lines)
 
+    async def has_started_since(self, name: str, when: datetime) -> bool:
+        """Whether the container of `name` runs, and was started after `when`."""
+        found = (await self._runtime.list()).get(name)
+        return bool(found and found.running and found.since and found.since > when)
+
     def status(self, name: str) -> ContainerStatus | None:
         """What the container of `name` is; None when it is nobody's name."""
         return self._keepers[name].status if name in self._keepers else None
