@@ -124,7 +124,7 @@ def test_a_kill_long_after_a_command_ran_out_of_memory_is_only_a_kill(docker: Do
 
 @pytest.fixture
 def engine(docker: DockerEngine) -> Iterator[DockerEngine]:
-    """The session's engine, to be ended and started again."""
+    """The session's engine, to be ended and started again: by this thread, for it ends with the one that started it."""
     yield docker
     if docker.process is None or docker.process.poll() is not None or docker.options:
         docker.stop()
@@ -139,12 +139,12 @@ def test_ends_while_the_engine_is_away_are_told_once_it_is_back(engine: DockerEn
         async with rig(engine, tmp_path) as hive:
             await hive.up(hive.spec())
             await hive.up(hive.spec("lin"))
-            await asyncio.to_thread(engine.kill)
+            engine.kill()
             with pytest.raises(Unavailable):
                 await hive.runtime.list()
             with pytest.raises(Unavailable):
                 await hive.runtime.create(hive.spec())
-            await asyncio.to_thread(engine.start)
+            engine.start()
             await until(lambda: len(hive.ends) == 2, within_s=60)
             assert sorted(end.name for end in hive.ends) == ["ada", "lin"]
             await hive.up(hive.spec())
@@ -157,16 +157,16 @@ def test_ends_while_the_engine_is_away_are_told_once_it_is_back(engine: DockerEn
 def test_containers_outlive_an_engine_that_lets_them(engine: DockerEngine, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with rig(engine, tmp_path) as hive:
-            await asyncio.to_thread(engine.stop)
+            engine.stop()
             engine.options = ("--live-restore",)
-            await asyncio.to_thread(engine.start)
+            engine.start()
             await hive.up(hive.spec())
             await hive.up(hive.spec("lin"))
             since = (await hive.runtime.list())["ada"].since
             pid = int(engine.docker("inspect", "--format", "{{.State.Pid}}", f"{hive.runtime.prefix}-lin"))
-            await asyncio.to_thread(engine.kill)
+            engine.kill()
             os.kill(pid, 9)
-            await asyncio.to_thread(engine.start)
+            engine.start()
             await until(lambda: hive.ends, within_s=60)
             assert [end.name for end in hive.ends] == ["lin"]
             assert (await hive.runtime.list())["ada"].since == since
