@@ -11,7 +11,15 @@ from tests.support.processes import alive
 from hive_cli.checks import flaky
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFTEST = "from tests.conftest import redis as redis\n"
+CONFTEST = """
+import pytest
+from tests.support.redis_server import redis_server
+
+@pytest.fixture
+def redis():
+    with redis_server() as server:
+        yield server
+"""
 TESTS = """
 from pathlib import Path
 from tests.support.processes import alive
