@@ -21,6 +21,8 @@ from hive_runtime.records.approvals import ApprovalReader
 from hive_supervisor.configs.repository import ConfigRepository, Tag
 from hive_supervisor.runtimes.memory import MemoryRuntime
 
+pytestmark = pytest.mark.system
+
 
 class Desk:
     """The manager's clone and the operator's decisions, about ada."""

@@ -17,6 +17,8 @@ from hive_supervisor.configs.repository import ConfigRepository, Tag
 from hive_supervisor.configs.tree import MAX_FILES
 from hive_supervisor.errors import ConfigRefused
 
+pytestmark = pytest.mark.system
+
 FIRST = {"agent.toml": b'description = "reviews"\n', "seed/notes.md": b"remember\n"}
 PLAIN = ("100644", "agent.toml", b"model = 'haiku'\n")
 
@@ -187,7 +189,7 @@ def bomb(_: bytes) -> bytes:
         (cut, "git index-pack refused it"),
         (flipped, "git index-pack refused it"),
         (lying, "malformed"),
-        pytest.param(bomb, "git index-pack refused it", marks=pytest.mark.system),
+        (bomb, "git index-pack refused it"),
         (lambda _: b"", "not a git bundle"),
         (lambda _: b"PACK" * 100, "not a git bundle"),
         (lambda bundle: bundle.replace(b"v2", b"v3", 1), "not a git bundle"),

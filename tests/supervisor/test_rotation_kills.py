@@ -31,6 +31,8 @@ from hive_runtime.redis_bus import RedisBus
 from hive_supervisor.principals import Principals
 from hive_supervisor.rotation import Rotation
 
+pytestmark = pytest.mark.system
+
 SERVICE: Final = "hive-broker"
 AGENT: Final = "agent-ada"
 
