@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 CONFIG: Final = Path("/run/containers-of-the-test")
 TEMPLATE: Final = Path("/run/systemd/system/container@.service")
 UNIT: Final = "container@ada.service"
+FLAKE: Final = "/etc/hive#{agent}"
 DROP_INS: Final = Path("/run/systemd/system", f"{UNIT}.d")
 TEXT: Final = f"""
 [Unit]
@@ -52,10 +53,10 @@ class WithoutNix:
     """Leaves out what makes a NixOS; the unit that is started is the same."""
 
     def define(self, name: str, spec: ContainerSpec, flake: str) -> None:
-        assert flake == spec.image
+        assert flake == FLAKE.replace("{agent}", name)
         words = flags(spec).replace("--private-users-ownership=chown ", "")
         (CONFIG / f"{name}.conf").write_text(f"EXTRA_NSPAWN_FLAGS={words}\n")
-        (spec.run_dir / "program").write_text(f"set -a; . /run/hive/environment; set +a\n{SCRIPT}")
+        (spec.run_dir / "program").write_text(f"set -a; . /run/hive/environment; PATH=/usr/bin:/bin; set +a\n{SCRIPT}")
 
     def destroy(self, name: str) -> None:
         (CONFIG / f"{name}.conf").unlink(missing_ok=True)
@@ -81,7 +82,7 @@ def systemctl(*words: str, check: bool = True) -> str:
 @asynccontextmanager
 async def runtime(folder: Path) -> AsyncIterator[tuple[NixosRuntime, list[ContainerExit]]]:
     """A new object over the same containers, and what it tells."""
-    made, ends = NixosRuntime(folder / "agents", WithoutNix()), list[ContainerExit]()
+    made, ends = NixosRuntime(folder / "agents", WithoutNix(), FLAKE), list[ContainerExit]()
 
     async def watch() -> None:
         async for end in made.watch():
@@ -213,7 +214,7 @@ def test_containers_of_the_machines_own_are_left_alone(tmp_path: Path) -> None:
     async def scenario() -> None:
         spec = spec_in(tmp_path / "machine")
         spec.run_dir.mkdir()
-        WithoutNix().define("ada", replace(spec, run_dir=spec.run_dir), "")
+        WithoutNix().define("ada", replace(spec, run_dir=spec.run_dir), "/etc/hive#ada")
         spec.state_dir.mkdir()
         (spec.run_dir / "environment").touch()
         systemctl("start", UNIT)

@@ -32,6 +32,7 @@ NEEDS: Final = (
     Need("procps", _on_path("ps"), "the tests that look for processes left behind"),
     Need("systemd-container", _on_path("systemd-nspawn"), "the tests on a systemd host"),
     Need("debootstrap", _on_path("debootstrap"), "the tests on a systemd host, and of images"),
+    Need("nix-bin", _on_path("nix-instantiate"), "the tests of what NixOS is given"),
     Need("npm", _on_path("npm"), "the tests with the real Claude Code"),
 )
 

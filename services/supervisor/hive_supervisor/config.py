@@ -49,6 +49,9 @@ class SupervisorSettings(Settings):
     systemd_bus: str = Field(
         default="unix:path=/run/dbus/system_bus_socket", pattern="^unix:", description="D-Bus address of systemd"
     )
+    nixos_flake: str = Field(
+        default="", pattern=r"^([^-\s]\S*)?$", description="NixOS containers' flake; {agent} stands for the name"
+    )
     docker_socket: str = Field(default="", description="the container engine's; empty for DOCKER_HOST or the usual one")
     limit_memory_mb: int = Field(default=2048, ge=64, description="memory of one container, in MiB")
     limit_cpus: float = Field(default=2.0, gt=0, description="cores of one container")

@@ -28,7 +28,7 @@ from hive_supervisor.runtimes.base import (
     User,
 )
 from hive_supervisor.runtimes.executing import run_bounded
-from hive_supervisor.runtimes.nixos_container import NixosContainer
+from hive_supervisor.runtimes.nixos_container import NixosContainer, environment_file
 from hive_supervisor.runtimes.systemd_bus import SYSTEM_BUS, SystemdBus
 from hive_supervisor.runtimes.systemd_units import UnitState
 from hive_supervisor.runtimes.unit_exits import UnitExits
@@ -74,18 +74,24 @@ def probe(place: "Place") -> str:
 
 
 def build(place: "Place") -> ContainerRuntime:
-    return NixosRuntime(place.data_dir / "agents", NixosContainer(), bus_address=place.config.systemd_bus)
+    return NixosRuntime(
+        place.data_dir / "agents", NixosContainer(), place.config.nixos_flake, bus_address=place.config.systemd_bus
+    )
 
 
 class NixosRuntime:
-    """See `ContainerRuntime`. A container is this hive's if the agent's folder says that it was made for it."""
+    """See `ContainerRuntime`. A container is this hive's if the agent's folder says that it was made for it.
+
+    `flake`: what a container is made of unless its spec says so; `{agent}` in it stands for the agent's name.
+    """
 
     name = NAME
     isolation = "NixOS containers, each agent with user ids of its own"
     warning = ""
 
-    def __init__(self, agents_dir: Path, definer: Definer, *, bus_address: str = SYSTEM_BUS) -> None:
+    def __init__(self, agents_dir: Path, definer: Definer, flake: str = "", *, bus_address: str = SYSTEM_BUS) -> None:
         self._agents_dir = agents_dir
+        self._flake = flake
         self._definer = definer
         self._bus = SystemdBus(bus_address)
         self._exits = UnitExits(self._bus, _PREFIX, _exit_of)
@@ -205,13 +211,14 @@ class NixosRuntime:
             raise CannotStart(f"{spec.name} is to have no network, but its Redis is reached over one")
         launch.prepare(spec)
         environment = spec.run_dir / ENVIRONMENT
-        environment.write_text("".join(f"{name}={json.dumps(value)}\n" for name, value in spec.environment.items()))
+        environment.write_text(environment_file(spec), encoding="utf-8")
         environment.chmod(0o644)
-        self._definer.define(spec.name, spec, spec.image)
+        flake = spec.image or self._flake.replace("{agent}", spec.name)
+        self._definer.define(spec.name, spec, flake)
         drop_in = _drop_in(spec.name)
         drop_in.parent.mkdir(parents=True, exist_ok=True)
         drop_in.write_text(_DROP_IN.format(limits=spec.limits, percent=round(spec.limits.cpus * 100)))
-        (self._agents_dir / spec.name / _RECORD).write_text(json.dumps({"image": spec.image}))
+        (self._agents_dir / spec.name / _RECORD).write_text(json.dumps({"image": flake}))
 
 
 def _unit(name: str) -> str:

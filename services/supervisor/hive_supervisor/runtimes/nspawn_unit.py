@@ -111,7 +111,7 @@ def container(spec: ContainerSpec, root: Path, *, machine: str) -> list[str]:
         *_network(spec.network),
         *(f"--bind={_escaped(outside)}:{inside}" for outside, inside in binds),
         *([f"--bind-ro={_escaped(spec.redis_socket.parent)}:{REDIS}"] if spec.redis_socket else []),
-        *(f"--setenv={name}={value}" for name, value in _environment(spec).items()),
+        *(f"--setenv={name}={value}" for name, value in environment(spec).items()),
     ]
 
 
@@ -144,17 +144,8 @@ def properties(name: str, made: Made) -> Mapping[str, object]:
     }
 
 
-def _capabilities() -> str:
-    return ",".join(f"CAP_{name}" for name in _DROPPED.split(","))
-
-
-def _network(network: Network) -> list[str]:
-    if network is Network.NONE:
-        return ["--private-network", "--resolv-conf=off"]
-    return ["--resolv-conf=bind-host"]
-
-
-def _environment(spec: ContainerSpec) -> dict[str, str]:
+def environment(spec: ContainerSpec, claude: str = CLAUDE) -> dict[str, str]:
+    """The harness' variables, with the paths inside. `claude`: where the program is there."""
     own = {
         "HIVE_STATE_DIR": str(STATE),
         "HIVE_RUN_DIR": str(RUN),
@@ -167,8 +158,18 @@ def _environment(spec: ContainerSpec) -> dict[str, str]:
     if spec.redis_socket:
         own["HIVE_REDIS_URL"] = f"unix://{REDIS / spec.redis_socket.name}"
     if "HIVE_CLAUDE" in spec.environment:
-        own["HIVE_CLAUDE"] = CLAUDE
+        own["HIVE_CLAUDE"] = claude
     return {**spec.environment, **own}
+
+
+def _capabilities() -> str:
+    return ",".join(f"CAP_{name}" for name in _DROPPED.split(","))
+
+
+def _network(network: Network) -> list[str]:
+    if network is Network.NONE:
+        return ["--private-network", "--resolv-conf=off"]
+    return ["--resolv-conf=bind-host"]
 
 
 def _escaped(path: Path) -> str:
