@@ -1,25 +1,12 @@
 """The operator sees a request come, looks at its diff and approves it, in an open page and without a reload."""
 
-import os
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import Browser, ViewportSize, expect
-from tests.support.chromium import PHONE, WIDE, chromium, missing, signed_in
+from tests.support.chromium import PHONE, WIDE, signed_in
 from tests.support.hive import hive
 from tests.system.test_approvals import commit, request
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if reason := missing():
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.mark.parametrize(("viewport", "model"), [(WIDE, "opus"), (PHONE, "sonnet")])

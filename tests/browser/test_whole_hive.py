@@ -1,28 +1,17 @@
 """A person, a browser and a whole hive: sign in, write, watch the answer arrive without a reload."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 from playwright.sync_api import Browser, ViewportSize, expect
-from tests.support.chromium import PHONE, WIDE, chromium, missing, signed_in
+from tests.support.chromium import PHONE, WIDE, signed_in
 from tests.support.hive import Hive, hive
 
 ARTIFACTS: Final = Path(__file__).parents[2] / "artifacts"
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if reason := missing():
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
