@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 from tests.supervisor.clone import Clone, clone_of
 
-from hive_contracts.agent_file import InvalidAgentFile
+from hive_contracts.agent_file import InvalidAgentFile, decode
 from hive_contracts.approvals import MAX_BUNDLE_BYTES
 from hive_contracts.errors import HiveError
+from hive_contracts.models import AgentConfig, AgentLimits, Effort, McpServer, Network, RestartPolicy
+from hive_contracts.permissions import PermissionPolicy, ToolPolicy
+from hive_supervisor.configs.render import render
 from hive_supervisor.configs.repository import ConfigRepository, Tag
 from hive_supervisor.configs.tree import MAX_FILES
 from hive_supervisor.errors import ConfigRefused
@@ -43,6 +46,27 @@ def repository(begun: Path, tmp_path: Path) -> ConfigRepository:
 def clone(begun: Path, tmp_path: Path) -> Clone:
     shutil.copytree(begun / "container", tmp_path / "container")
     return Clone(tmp_path / "container" / "config")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        AgentConfig(),
+        AgentConfig(
+            model="opus",
+            effort=Effort.HIGH,
+            policy=ToolPolicy(tools=("Read",), bash_patterns=(), permission_policy=PermissionPolicy.DENY),
+            recipients=(),
+            mcp_servers={"search": McpServer(command="x", env=("A",)), "far": McpServer(url="http://far/")},
+            network=Network.NONE,
+            restart=RestartPolicy.NEVER,
+            limits=AgentLimits(cpus=0.5, turn_tokens=0),
+            environment={"TZ": "UTC", "QUOTED": 'a "b" \\ c'},
+        ),
+    ],
+)
+def test_a_configuration_comes_back_from_the_file_that_is_made_of_it(config: AgentConfig) -> None:
+    assert decode(render(config)).config == config
 
 
 def objects(repository: ConfigRepository) -> set[str]:

@@ -4,7 +4,6 @@ Nothing here opens a file that an agent can write: what comes in comes as a bund
 once and never moved, so each step may be repeated after a crash.
 """
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -51,10 +50,6 @@ class ConfigRepository:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._git = Git(path)
-
-    @property
-    def exists(self) -> bool:
-        return (self.path / "HEAD").is_file() and self.main() is not None
 
     def create(self, files: Mapping[str, bytes], *, author: str, message: str) -> str:
         """Its first commit, on `main`; what is there already stays as it is. Returns `main`."""
@@ -160,9 +155,6 @@ class ConfigRepository:
         if len(found) > MAX_BUNDLE_BYTES:
             raise ConfigRefused(f"the repository is {len(found)} bytes; at most {MAX_BUNDLE_BYTES} are sent")
         return found
-
-    def remove(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
 
     def _tree(self, files: Mapping[str, bytes]) -> str:
         index = self.path / "index.new"
