@@ -10,6 +10,7 @@ from tests.dashboard.opened import ADDRESS, Opened, opened
 from hive_contracts import streams
 from hive_contracts.agents import CommandDone
 from hive_contracts.approvals import ApprovalKind, ApprovalState, ApprovalView, ResolveApproval
+from hive_contracts.drafts import DraftView, TakeOverDraft
 from hive_contracts.envelope import Envelope
 from hive_dashboard.diff import LineKind, files_of
 from hive_runtime.memory_bus import MemoryBus
@@ -82,6 +83,33 @@ def test_a_request_is_listed_shown_and_decided_by_plain_forms(tmp_path: Path) ->
         writer.close()
 
     asyncio.run(main())
+
+
+def test_drafts_are_listed_discarded_and_taken_over(tmp_path: Path) -> None:
+    async def main() -> None:
+        bus = MemoryBus()
+        writer = ApprovalWriter(tmp_path / "approvals.sqlite")
+        now = datetime.now(UTC)
+        writer.keep_draft(DraftView(name="lin", author="hm1nd", created_at=now, commit=SHA, committed_at=now))
+        async with asyncio.timeout(20), opened(bus, tmp_path) as hive:
+            listed = (await hive.api.get("/api/v1/drafts")).json()["drafts"]
+            assert [(one["name"], one["author"], one["revives"]) for one in listed] == [("lin", "hm1nd", False)]
+            assert (await hive.api.delete("/api/v1/drafts/nobody")).status_code == 404
+            carried_out = asyncio.ensure_future(_answered(bus))
+            assert (await hive.api.post("/api/v1/drafts/lin/take-over")).json()["name"] == "lin"
+            assert (await carried_out).payload(TakeOverDraft).name == "lin"
+        writer.close()
+
+    asyncio.run(main())
+
+
+async def _answered(bus: MemoryBus) -> Envelope:
+    """Takes the next command and says that it is done."""
+    (entry,) = await bus.reader().read_after({streams.COMMANDS_SUPERVISOR: "0-0"}, count=1, block_ms=10_000)
+    command = Envelope.decode(entry.fields)
+    fact = CommandDone(command=command.type, subject=command.subject)
+    await bus.append(streams.EVENTS, Envelope.of(fact, source="supervisor", correlation_id=command.id))
+    return command
 
 
 async def _supervisor(bus: MemoryBus, writer: ApprovalWriter) -> ResolveApproval:

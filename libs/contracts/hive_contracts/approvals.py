@@ -1,7 +1,8 @@
-"""Approvals: what an agent asked for, as an exact commit, and what the operator made of it.
+"""Approvals: what an agent asked for, mostly as an exact commit, and what the operator made of it.
 
 A request comes as a wish in the manager's outbox with its commit in a git bundle; the supervisor pins the commit before
-anybody sees it. The operator's decision names the commit that was looked at: another one voids it.
+anybody sees it. The operator's decision names the commit that was looked at: another one voids it. What the operator
+does to a configuration without being asked is kept as an approval too, with the operator as who asked.
 """
 
 from datetime import datetime
@@ -10,21 +11,40 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hive_contracts.agent_file import MAX_FILE_BYTES
 from hive_contracts.envelope import Payload
 from hive_contracts.names import AgentName
 
 MAX_BUNDLE_BYTES: Final = 1024**2
 MAX_NOTE: Final = 4000
 MAX_DESCRIPTION: Final = 2000
+SHA_OR_NONE: Final = r"^([0-9a-f]{40})?$"
 
 Bundle = Annotated[str, Field(max_length=MAX_BUNDLE_BYTES * 4 // 3 + 4, pattern=r"^[A-Za-z0-9+/]*={0,2}$", repr=False)]
 """A git bundle in base 64."""
 
 
 class ApprovalKind(StrEnum):
-    """What is to be done with the commit."""
+    """What is to be done. All but `PURGE` have a commit; that of `SPAWN` is the default, or what was kept."""
 
+    SPAWN = "spawn"
+    SPAWN_COMMIT = "spawn_commit"
     APPLY_COMMIT = "apply_commit"
+    PERMISSION_PATTERN = "permission_pattern"
+    PURGE = "purge"
+
+    @property
+    def spawns(self) -> bool:
+        """It makes an agent, or revives one."""
+        return self in (ApprovalKind.SPAWN, ApprovalKind.SPAWN_COMMIT)
+
+
+class BaseKind(StrEnum):
+    """What a commit is compared with: what runs, what was approved last, what was proposed before it."""
+
+    RUNNING = "running"
+    LAST_APPROVED = "last_approved"
+    PREVIOUS_PROPOSAL = "previous_proposal"
 
 
 class ApprovalState(StrEnum):
@@ -53,8 +73,10 @@ class Decision(StrEnum):
 
 
 class ApprovalView(BaseModel):
-    """One approval. `base` is what ran when it was asked for; both are whole shas.
+    """One approval. `base` is what `main` was when it was asked for; it and `commit` are whole shas, or empty.
 
+    `pattern`: of `PERMISSION_PATTERN`, the shell commands that would need no asking. `revives`: a spawn would bring
+    back what was kept of a destroyed agent.
     `description` and `note` are texts of an agent and of the operator. `error` says why it failed, expired or is void.
     """
 
@@ -65,9 +87,11 @@ class ApprovalView(BaseModel):
     agent: str
     requester: str
     state: ApprovalState
-    commit: str
-    base: str
+    commit: str = ""
+    base: str = ""
     description: str = ""
+    pattern: str = ""
+    revives: bool = False
     requested_at: datetime
     expires_at: datetime
     resolved_at: datetime | None = None
@@ -76,7 +100,7 @@ class ApprovalView(BaseModel):
 
 
 class ApprovalRequested(Payload):
-    """A commit waits for the operator."""
+    """A request waits for the operator."""
 
     TYPE: ClassVar[str] = "approval.requested"
 
@@ -92,13 +116,13 @@ class ApprovalResolved(Payload):
 
 
 class ResolveApproval(Payload):
-    """To the supervisor: the operator's decision on the `commit` that was looked at."""
+    """To the supervisor: the operator's decision on the `commit` that was looked at; empty where there is none."""
 
     TYPE: ClassVar[str] = "approval.resolve"
 
     id: str = Field(max_length=64)
     decision: Decision
-    commit: str = Field(pattern=r"^[0-9a-f]{40}$")
+    commit: str = Field(default="", pattern=SHA_OR_NONE)
     note: str = Field(default="", max_length=MAX_NOTE)
 
 
@@ -119,3 +143,47 @@ class RequestApply(Payload):
     commit: str = Field(max_length=40)
     bundle: Bundle
     description: str = Field(default="", max_length=MAX_DESCRIPTION)
+
+
+class RequestPurge(Payload):
+    """A manager's wish: have an agent destroyed with all that it has. Answered with the approval's id."""
+
+    TYPE: ClassVar[str] = "agent.request_purge"
+
+    name: AgentName
+    description: str = Field(default="", max_length=MAX_DESCRIPTION)
+
+
+class ReadConfig(Payload):
+    """To the supervisor. Answered with `main`, its `text`, the other `files`, and what was `deployed`, newest first."""
+
+    TYPE: ClassVar[str] = "config.read"
+
+    name: AgentName
+
+
+class EditConfig(Payload):
+    """To the supervisor: the operator's own `agent.toml` for an agent, on what was looked at.
+
+    It is deployed as an approved commit is, and answered with the approval's id. Of a draft that the operator took
+    over, it is the draft that changes.
+    """
+
+    TYPE: ClassVar[str] = "config.edit"
+
+    name: AgentName
+    before: str = Field(pattern=r"^[0-9a-f]{40}$")
+    text: str = Field(max_length=MAX_FILE_BYTES)
+    description: str = Field(default="", max_length=MAX_DESCRIPTION)
+
+
+class RollBackConfig(Payload):
+    """To the supervisor: deploy again what `approval` deployed; empty for what was deployed before what runs.
+
+    Answered with the approval's id.
+    """
+
+    TYPE: ClassVar[str] = "config.roll_back"
+
+    name: AgentName
+    approval: str = Field(default="", max_length=64)

@@ -10,7 +10,8 @@ from typing import ClassVar, Final
 from pydantic import Field
 
 from hive_contracts.agents import RebuildAgent, RestartAgent, StartAgent, StopAgent
-from hive_contracts.approvals import FetchConfig, RequestApply
+from hive_contracts.approvals import FetchConfig, RequestApply, RequestPurge
+from hive_contracts.drafts import RequestSpawn, RequestSpawnCommit, RequestSpawnDraft
 from hive_contracts.envelope import Payload
 from hive_contracts.names import AgentName
 
@@ -37,4 +38,14 @@ class GetLogs(Payload):
 LIFECYCLE: Final[tuple[type[Payload], ...]] = (StartAgent, StopAgent, RestartAgent, RebuildAgent)
 """Those that name an agent which may not be the one that asks."""
 
-WISHES: Final[tuple[type[Payload], ...]] = (*LIFECYCLE, ListAgents, GetLogs, FetchConfig, RequestApply)
+REQUESTS: Final[tuple[type[Payload], ...]] = (RequestApply, RequestSpawn, RequestSpawnCommit, RequestPurge)
+"""Those that wait for the operator."""
+
+WISHES: Final[tuple[type[Payload], ...]] = (
+    *LIFECYCLE,
+    ListAgents,
+    GetLogs,
+    FetchConfig,
+    RequestSpawnDraft,
+    *REQUESTS,
+)

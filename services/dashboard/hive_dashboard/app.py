@@ -16,6 +16,7 @@ from hive_dashboard.api import (
     control,
     credentials,
     dead_letters,
+    drafts,
     health,
     messages,
     questions,
@@ -79,7 +80,7 @@ def _routes() -> FastAPI:
 
 def _api() -> APIRouter:
     router = APIRouter(prefix=PREFIX, dependencies=[Depends(api_client)])
-    about_agents = (stats, control, agents, messages, dead_letters, questions, approvals)
+    about_agents = (stats, control, agents, messages, dead_letters, questions, approvals, drafts)
     for noun in (status, *about_agents, retention, credentials, sign_in_links):
         router.include_router(noun.router)
     return router

@@ -16,6 +16,7 @@ import structlog
 from hive_contracts import streams
 from hive_contracts.agents import AgentState, HiveInfo, TurnState
 from hive_contracts.approvals import ApprovalState, ApprovalView
+from hive_contracts.drafts import DraftView
 from hive_contracts.errors import HiveError
 from hive_contracts.messages import MessageView
 from hive_contracts.names import MANAGER, OPERATOR
@@ -64,6 +65,7 @@ class Snapshot:
     unread: dict[str, int] = field(default_factory=dict)
     dead: int = 0
     approvals: tuple[ApprovalView, ...] = ()
+    drafts: tuple[DraftView, ...] = ()
     questions: tuple[QuestionView, ...] = ()
     closed: tuple[QuestionView, ...] = ()
     standing: tuple[str, ...] = ()
@@ -230,6 +232,7 @@ class Snapshots:
             unread=unread,
             dead=self._messages.count_dead(),
             approvals=tuple(self._approvals.recent(limit=APPROVALS_LENGTH)),
+            drafts=tuple(self._approvals.drafts()),
             questions=tuple(questions),
             closed=tuple(self._closed(snapshot.questions, questions)),
         )

@@ -1,16 +1,42 @@
-"""`approvals.sqlite`: every request and what became of it. The supervisor is its only writer, the dashboard reads."""
+"""`approvals.sqlite`: every request and what became of it, and the drafts. The supervisor is its only writer, the
+dashboard reads: what a page shows of a commit is stored with the request, so that nobody else opens a repository."""
 
 import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from hive_contracts.approvals import ApprovalKind, ApprovalState, ApprovalView
+from hive_contracts.approvals import ApprovalKind, ApprovalState, ApprovalView, BaseKind
+from hive_contracts.drafts import DraftView
 from hive_runtime.records.messages import from_milliseconds, milliseconds
 from hive_runtime.store import Store, read_only
 
-MIGRATIONS: Final = (files(__package__).joinpath("approvals.sql").read_text(),)
+MIGRATIONS: Final = tuple(
+    files(__package__).joinpath(name).read_text() for name in ("approvals.sql", "approvals_2.sql")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDiff:
+    """Unified, from `base` to the commit, as it was when it was asked for. An empty `base`: from nothing."""
+
+    base_kind: BaseKind
+    base: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFiles:
+    """`agent.toml` as it would be, and as it was; None where there was none."""
+
+    before: str | None
+    after: str
+
+
+_DRAFTS: Final = "SELECT * FROM drafts ORDER BY created_at, name"
 
 
 class ApprovalWriter:
@@ -19,25 +45,21 @@ class ApprovalWriter:
     def __init__(self, path: Path) -> None:
         self.base = Store(path, MIGRATIONS)
 
-    def add(self, approval: ApprovalView, diff: str) -> bool:
-        """False when one with its id is there already."""
-        values = {
-            "id": approval.id,
-            "kind": approval.kind.value,
-            "agent": approval.agent,
-            "requester": approval.requester,
-            "state": approval.state.value,
-            "commit_id": approval.commit,
-            "base": approval.base,
-            "description": approval.description,
-            "diff": diff,
-            "requested_at": milliseconds(approval.requested_at),
-            "expires_at": milliseconds(approval.expires_at),
-        }
-        names, slots = ", ".join(values), ", ".join(f":{name}" for name in values)
-        query = f"INSERT INTO approvals ({names}) VALUES ({slots}) ON CONFLICT DO NOTHING"  # noqa: S608 - constants only
+    def add(
+        self,
+        approval: ApprovalView,
+        diff: str | Sequence[StoredDiff],
+        agent_files: AgentFiles | None = None,
+    ) -> bool:
+        """False when one with its id is there already. A `diff` that is one text is against what runs."""
+        diffs = (StoredDiff(BaseKind.RUNNING, approval.base, diff),) if isinstance(diff, str) else tuple(diff)
         with self.base.transaction() as db:
-            return db.execute(query, values).rowcount == 1
+            if not _insert(db, approval, diffs):
+                return False
+            if agent_files:
+                values = {"id": approval.id, "before": agent_files.before, "after": agent_files.after}
+                db.execute("INSERT INTO agent_files (id, before, after) VALUES (:id, :before, :after)", values)
+            return True
 
     def get(self, approval_id: str) -> ApprovalView | None:
         with self.base.reading() as db:
@@ -70,6 +92,40 @@ class ApprovalWriter:
                 return None
         return self.get(approval.id)
 
+    def waiting_of(self, agent: str) -> list[ApprovalView]:
+        """Those about `agent` that wait for the operator, oldest first."""
+        return [one for one in self.in_state(ApprovalState.PENDING) if one.agent == agent]
+
+    def keep_draft(self, draft: DraftView) -> None:
+        """Also in the place of what is known of it."""
+        values = {
+            "name": draft.name,
+            "author": draft.author,
+            "created_at": milliseconds(draft.created_at),
+            "commit_id": draft.commit,
+            "subject": draft.subject,
+            "committed_at": milliseconds(draft.committed_at),
+            "revives": draft.revives,
+        }
+        names, slots = ", ".join(values), ", ".join(f":{name}" for name in values)
+        with self.base.transaction() as db:
+            db.execute(f"INSERT OR REPLACE INTO drafts ({names}) VALUES ({slots})", values)  # noqa: S608 - constants
+
+    def draft(self, name: str) -> DraftView | None:
+        with self.base.reading() as db:
+            row = db.execute("SELECT * FROM drafts WHERE name = :name", {"name": name}).fetchone()
+        return _draft(row) if row else None
+
+    def drafts(self) -> list[DraftView]:
+        """Oldest first."""
+        with self.base.reading() as db:
+            return [_draft(row) for row in db.execute(_DRAFTS)]
+
+    def drop_draft(self, name: str) -> bool:
+        """False when there is none."""
+        with self.base.transaction() as db:
+            return db.execute("DELETE FROM drafts WHERE name = :name", {"name": name}).rowcount == 1
+
     def close(self) -> None:
         self.base.close()
 
@@ -85,11 +141,28 @@ class ApprovalReader:
             return _get(db, approval_id) if db else None
 
     def diff(self, approval_id: str) -> str:
+        """Against what ran when it was asked for; empty for what has no commit."""
+        return next((diff.text for diff in self.diffs(approval_id) if diff.base_kind is BaseKind.RUNNING), "")
+
+    def diffs(self, approval_id: str) -> tuple[StoredDiff, ...]:
+        """Against what runs first, then as `BaseKind` has them."""
+        query = "SELECT base_kind, base, text FROM approval_diffs WHERE id = :id"
         with read_only(self._path) as db:
-            row = (
-                db.execute("SELECT diff FROM approvals WHERE id = :id", {"id": approval_id}).fetchone() if db else None
-            )
-        return row["diff"] if row else ""
+            rows = db.execute(query, {"id": approval_id}).fetchall() if db else ()
+        found = [StoredDiff(BaseKind(row["base_kind"]), row["base"], row["text"]) for row in rows]
+        return tuple(sorted(found, key=lambda diff: list(BaseKind).index(diff.base_kind)))
+
+    def agent_files(self, approval_id: str) -> AgentFiles | None:
+        """None for what has no commit, and for what was asked for before they were stored."""
+        query = "SELECT before, after FROM agent_files WHERE id = :id"
+        with read_only(self._path) as db:
+            row = db.execute(query, {"id": approval_id}).fetchone() if db else None
+        return AgentFiles(row["before"], row["after"]) if row else None
+
+    def drafts(self) -> list[DraftView]:
+        """Oldest first."""
+        with read_only(self._path) as db:
+            return [_draft(row) for row in db.execute(_DRAFTS)] if db else []
 
     def pending(self) -> list[ApprovalView]:
         """Those that wait for the operator, oldest first."""
@@ -102,6 +175,31 @@ class ApprovalReader:
         query = "SELECT * FROM approvals ORDER BY requested_at DESC, id DESC LIMIT :limit"
         with read_only(self._path) as db:
             return [_view(row) for row in db.execute(query, {"limit": limit})] if db else []
+
+
+def _insert(db: sqlite3.Connection, approval: ApprovalView, diffs: Sequence[StoredDiff]) -> bool:
+    values = {
+        "id": approval.id,
+        "kind": approval.kind.value,
+        "agent": approval.agent,
+        "requester": approval.requester,
+        "state": approval.state.value,
+        "commit_id": approval.commit,
+        "base": approval.base,
+        "description": approval.description,
+        "pattern": approval.pattern,
+        "revives": approval.revives,
+        "requested_at": milliseconds(approval.requested_at),
+        "expires_at": milliseconds(approval.expires_at),
+        "resolved_at": milliseconds(approval.resolved_at) if approval.resolved_at else None,
+    }
+    names, slots = ", ".join(values), ", ".join(f":{name}" for name in values)
+    query = f"INSERT INTO approvals ({names}) VALUES ({slots}) ON CONFLICT DO NOTHING"  # noqa: S608 - constants only
+    inserted = db.execute(query, values).rowcount == 1
+    if inserted:
+        rows = [(approval.id, diff.base_kind.value, diff.base, diff.text) for diff in diffs]
+        db.executemany("INSERT INTO approval_diffs (id, base_kind, base, text) VALUES (?, ?, ?, ?)", rows)
+    return inserted
 
 
 def _get(db: sqlite3.Connection, approval_id: str) -> ApprovalView | None:
@@ -119,9 +217,23 @@ def _view(row: sqlite3.Row) -> ApprovalView:
         commit=row["commit_id"],
         base=row["base"],
         description=row["description"],
+        pattern=row["pattern"],
+        revives=bool(row["revives"]),
         requested_at=from_milliseconds(row["requested_at"]),
         expires_at=from_milliseconds(row["expires_at"]),
         resolved_at=None if row["resolved_at"] is None else from_milliseconds(row["resolved_at"]),
         note=row["note"],
         error=row["error"],
+    )
+
+
+def _draft(row: sqlite3.Row) -> DraftView:
+    return DraftView(
+        name=row["name"],
+        author=row["author"],
+        created_at=from_milliseconds(row["created_at"]),
+        commit=row["commit_id"],
+        subject=row["subject"],
+        committed_at=from_milliseconds(row["committed_at"]),
+        revives=bool(row["revives"]),
     )

@@ -1,11 +1,12 @@
 """`/api/v1/approvals`: commits that wait for the operator, what became of others, and the operator's decision."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from hive_contracts.approvals import MAX_NOTE, ApprovalView, Decision, ResolveApproval
+from hive_contracts.approvals import MAX_NOTE, SHA_OR_NONE, ApprovalView, BaseKind, Decision, ResolveApproval
 from hive_contracts.errors import NotFound
 from hive_dashboard.parts import Parts, PartsOf
 
@@ -16,18 +17,35 @@ class ApprovalList(BaseModel):
     approvals: list[ApprovalView]
 
 
+class DiffView(BaseModel):
+    """Unified, from `base` to the approval's commit; an empty `base` is nothing. An agent wrote it."""
+
+    base_kind: BaseKind
+    base: str
+    text: str
+
+
+class AgentFilesView(BaseModel):
+    """`agent.toml` as it was, and as it would be."""
+
+    before: str | None
+    after: str
+
+
 class ApprovalDetail(BaseModel):
-    """`diff` is unified, from `base` to `commit`: an agent wrote it."""
+    """`diff` is that of `diffs` which is against what ran; an agent wrote them."""
 
     approval: ApprovalView
     diff: str
+    diffs: list[DiffView]
+    agent_files: AgentFilesView | None
 
 
 class NewDecision(BaseModel):
-    """`commit` is the one that was looked at, whole: a decision about another is refused."""
+    """`commit` is the one that was looked at, whole, or empty where there is none: any other is refused."""
 
     decision: Decision
-    commit: str = Field(pattern=r"^[0-9a-f]{40}$")
+    commit: str = Field(default="", pattern=SHA_OR_NONE)
     note: str = Field(default="", max_length=MAX_NOTE)
 
 
@@ -42,7 +60,13 @@ def approvals(
 @router.get("/{approval_id}")
 def approval(parts: PartsOf, approval_id: str) -> ApprovalDetail:
     found = found_approval(parts, approval_id)
-    return ApprovalDetail(approval=found, diff=parts.approvals.diff(approval_id))
+    agent_files = parts.approvals.agent_files(approval_id)
+    return ApprovalDetail(
+        approval=found,
+        diff=parts.approvals.diff(approval_id),
+        diffs=[DiffView(**asdict(diff)) for diff in parts.approvals.diffs(approval_id)],
+        agent_files=AgentFilesView(**asdict(agent_files)) if agent_files else None,
+    )
 
 
 @router.post("/{approval_id}/decision")
