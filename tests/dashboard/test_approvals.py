@@ -12,7 +12,6 @@ from hive_contracts.agents import CommandDone
 from hive_contracts.approvals import ApprovalKind, ApprovalState, ApprovalView, ResolveApproval
 from hive_contracts.drafts import DraftView, TakeOverDraft
 from hive_contracts.envelope import Envelope
-from hive_dashboard.diff import LineKind, files_of
 from hive_runtime.memory_bus import MemoryBus
 from hive_runtime.records.approvals import ApprovalWriter
 
@@ -51,15 +50,6 @@ def approval(identity: str = "a-1") -> ApprovalView:
     )
 
 
-def test_a_diff_is_taken_apart_by_file_and_line() -> None:
-    first, second = files_of(DIFF)
-    assert (first.path, first.added, first.removed) == ("agent.toml", 1, 1)
-    assert [line.kind for line in first.lines] == [LineKind.HUNK, LineKind.REMOVED, LineKind.ADDED, LineKind.SAME]
-    assert (second.path, second.added, second.removed) == ("seed/notes.md", 1, 0)
-    assert second.lines[-1].text == "++ looks like a header"
-    assert files_of("") == []
-
-
 def test_a_request_is_listed_shown_and_decided_by_plain_forms(tmp_path: Path) -> None:
     async def main() -> None:
         bus = MemoryBus()
@@ -69,7 +59,7 @@ def test_a_request_is_listed_shown_and_decided_by_plain_forms(tmp_path: Path) ->
             await hive.sign_in()
             assert "&lt;b&gt;better&lt;/b&gt;" in (await hive.browser.get("/approvals")).text
             page = (await hive.browser.get("/approvals/a-1")).text
-            assert "&lt;script&gt;alert(1)" in page
+            assert "&lt;script&gt;" in page
             assert "<script>alert" not in page
             assert SHA in page
             supervisor = asyncio.ensure_future(_supervisor(bus, writer))

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel
 
@@ -40,11 +40,15 @@ async def approvals(parts: PartsOf, session: SignedIn) -> str:
 
 
 @router.get("/approvals/{approval_id}", response_class=HTMLResponse)
-async def approval(parts: PartsOf, session: SignedIn, approval_id: str) -> str:
+async def approval(
+    parts: PartsOf, session: SignedIn, approval_id: str, file: Annotated[str, Query(max_length=300)] = ""
+) -> str:
+    """`file`: the diff of this one alone."""
     found = await asyncio.to_thread(found_approval, parts, approval_id)
     diff = await asyncio.to_thread(parts.approvals.diff, approval_id)
+    files = await asyncio.to_thread(files_of, diff, only=file)
     shell = make_shell(parts, session, f"Approval {found.id}", path=f"/approvals/{found.id}", stream="page=home")
-    return parts.renderer.page(ApprovalPage(shell, found, tuple(files_of(diff))))
+    return parts.renderer.page(ApprovalPage(shell, found, tuple(files)))
 
 
 @router.post("/approvals/{approval_id}/decision")
