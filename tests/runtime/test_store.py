@@ -10,6 +10,7 @@ from tests.support.processes import open_files
 
 from hive_runtime.errors import StoreUnavailable
 from hive_runtime.store import Store, read_only
+from hive_runtime.store_lock import LOOK_S, begin
 
 FIRST = "CREATE TABLE birds (name TEXT NOT NULL UNIQUE) STRICT"
 SECOND = "ALTER TABLE birds ADD COLUMN song TEXT NOT NULL DEFAULT 'tweet'"
@@ -134,6 +135,27 @@ def test_a_store_that_is_locked_for_good_is_unavailable(tmp_path: Path, monkeypa
             _add(store, "wren")
         other.execute("ROLLBACK")
         _add(store, "wren")
+
+
+def test_a_writer_who_finds_the_lock_taken_looks_again_each_millisecond(tmp_path: Path) -> None:
+    path = tmp_path / "s.sqlite"
+    Store(path, (FIRST,)).close()
+    pauses: list[float] = []
+    with closing(_unhurried(path)) as holder, closing(_unhurried(path)) as writer:
+        holder.execute("BEGIN IMMEDIATE")
+
+        def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 12:  # sqlite itself would have slept 403 ms by then
+                holder.execute("ROLLBACK")
+
+        begin(writer, within_s=60, pause=pause)
+        assert writer.in_transaction
+    assert pauses == [LOOK_S] * 12
+
+
+def _unhurried(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=0, isolation_level=None)
 
 
 def test_a_store_at_rest_has_no_file_open_and_is_opened_again_when_it_is_used(tmp_path: Path) -> None:

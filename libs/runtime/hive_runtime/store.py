@@ -26,6 +26,7 @@ from hive_runtime.store_broken import (
     set_aside,
     set_strays_aside,
 )
+from hive_runtime.store_lock import begin
 from hive_runtime.store_log import LAST_RESORT_PAGES, LogCopier
 
 BUSY_TIMEOUT_S: Final = 5.0
@@ -86,7 +87,7 @@ class Store:
         with self._writing:
             db = self._followed()
             try:
-                db.execute("BEGIN IMMEDIATE")
+                begin(db, within_s=BUSY_TIMEOUT_S)
                 try:
                     yield db
                     db.execute("COMMIT")
@@ -262,6 +263,7 @@ class Store:
         if self._version(db) < len(self._migrations):
             with one_at_a_time(self._path.parent):
                 self._migrate(db)
+        db.execute("PRAGMA busy_timeout=0").fetchall()  # from here on `begin` waits
 
     def _migrate(self, db: sqlite3.Connection) -> None:
         version = self._version(db)
