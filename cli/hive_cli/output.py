@@ -34,6 +34,7 @@ COLOURS: Final = {
     "rate_limited": "yellow",
     "warning": "yellow",
     "lacks": "red",
+    "wrong": "red",
     "note": "yellow",
 }
 

@@ -1,6 +1,8 @@
 """`hive doctor`."""
 
 import os
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -8,36 +10,86 @@ import click
 from hive_cli.command import command, data_dir, json_option
 from hive_cli.errors import DONE, FAILED
 from hive_cli.output import bold, dim, print_json, print_table, say
-from hive_cli.stack.health import own_findings
+from hive_cli.paths import DataDir
 from hive_cli.stack.tool import run_tool
+from hive_contracts.errors import NotFound
+from hive_runtime.checkup import Finding, examine
 
 TOOL = "hive_supervisor.doctor"
+_SHOWN = ("part", "what", "state", "text", "fix", "mendable", "check")
 
 
-@command("doctor", example="hive doctor\nhive doctor --runtime nspawn\nhive doctor --json")
+@command(
+    "doctor", example="hive doctor\nhive doctor redis stores\nhive doctor --fix\nhive doctor --runtime nspawn --json"
+)
+@click.argument("checks", nargs=-1, metavar="[CHECK]...")
 @click.option(
     "--runtime",
     type=click.Choice(["auto", "nixos", "nspawn", "docker", "process"]),
     help="The one that must be able to run [default: as set].",
 )
+@click.option("--fix", is_flag=True, help="Mend what can be mended without harm to a hive in use.")
+@click.option("--list", "listed", is_flag=True, help="Name the checks; nothing is looked at.")
 @json_option
-def doctor(*, runtime: str | None, as_json: bool) -> int:
-    """Check what this machine has and lacks for running a hive, and say how to get what it lacks.
+def doctor(*, checks: tuple[str, ...], runtime: str | None, fix: bool, listed: bool, as_json: bool) -> int:
+    """Check what this machine and this hive have and lack, why, and what to do about it: all, or each CHECK named.
 
-    It changes nothing, and needs no running hive. Exit code 0 when a hive can run here with the wanted runtime, else 1.
+    It needs no running hive, and changes nothing without --fix. Exit code 0 when a hive can run here with the wanted
+    runtime and nothing is wrong, else 1.
     """
-    data = data_dir()
-    words = ["--runtime", runtime] if runtime else []
-    found: dict[str, Any] = run_tool(TOOL, data, words, quiet=True)
-    own = own_findings(data, os.environ)
-    fatal = [one for one in own if one["state"] == "lacks"]
-    found = {**found, "findings": [*own, *found["findings"]], "ok": bool(found["runtime"]) and not fatal}
+    if listed:
+        _print_names(_names(data_dir()), as_json=as_json)
+        return DONE
+    found = _look(data_dir(), checks, runtime, fix=fix)
     if as_json:
         print_json(found)
     else:
-        print_table(("FOR", "WHAT", "STATE", "FOUND"), [_row(one) for one in found["findings"]])
-        _conclude(found)
+        _print(found)
     return DONE if found["ok"] else FAILED
+
+
+def _names(data: DataDir) -> dict[str, str]:
+    from hive_cli.doctor.registry import CHECKS  # noqa: PLC0415  redis-py, which the other commands do not need
+
+    theirs = run_tool(TOOL, data, ["--only", "none"], quiet=True)["checks"]
+    return {check.name: check.about for check in CHECKS} | dict(theirs)
+
+
+def _look(data: DataDir, names: Sequence[str], runtime: str | None, *, fix: bool) -> dict[str, Any]:
+    from hive_cli.doctor.registry import CHECKS  # noqa: PLC0415  as above
+    from hive_cli.doctor.site import Site  # noqa: PLC0415
+
+    words = [*(["--runtime", runtime] if runtime else []), *(["--fix"] if fix else [])]
+    for name in names:
+        words += ["--only", name]
+    theirs: dict[str, Any] = run_tool(TOOL, data, words, quiet=True)
+    own = examine(CHECKS, Site(data, os.environ), fix=fix, only=names or None)
+    known = {check.name for check in CHECKS} | theirs["checks"].keys()
+    if unknown := [name for name in names if name not in known]:
+        raise NotFound(f"there is no check {unknown[0]!r}; there are {', '.join(sorted(known))}")
+    found = [*own.findings, *(Finding(**{key: one[key] for key in _SHOWN}) for one in theirs["findings"])]
+    able = bool(theirs["runtime"]) or bool(names and "runtimes" not in names)
+    return {
+        "wanted": theirs["wanted"],
+        "runtime": theirs["runtime"],
+        "findings": [asdict(one) for one in found],
+        "mended": [*own.mended, *theirs["mended"]],
+        "ok": able and not any(one.is_fatal for one in found),
+    }
+
+
+def _print_names(names: dict[str, str], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"checks": names})
+    else:
+        print_table(("CHECK", "LOOKS AT"), list(names.items()))
+
+
+def _print(found: dict[str, Any]) -> None:
+    for sentence in found["mended"]:
+        say(f"mended {sentence}")
+    print_table(("FOR", "WHAT", "STATE", "FOUND"), [_row(one) for one in found["findings"]])
+    _conclude(found)
 
 
 def _row(one: dict[str, str]) -> tuple[str, ...]:
@@ -52,5 +104,7 @@ def _conclude(found: dict[str, Any]) -> None:
     say()
     if found["runtime"]:
         say(f"Agents run in {bold(found['runtime'])} {dim('(' + found['wanted'] + ' was asked for)')}")
-    else:
+    elif any(one["check"] == "runtimes" for one in found["findings"]):
         say(f"Agents cannot run: the runtime {found['wanted']} was asked for, and lacks what is said above.")
+    wrong = sum(one["state"] == "wrong" for one in found["findings"])
+    say("Nothing is wrong." if not wrong else f"{wrong} {'thing is' if wrong == 1 else 'things are'} wrong.")

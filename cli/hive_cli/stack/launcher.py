@@ -243,6 +243,7 @@ class Launcher:
             "address": self._now.address,
             "started_at": self._now.since.isoformat(),
             "version": VERSION,
+            "redis": self._now.redis.url if self._now.redis else "",
         }
         data_dir.write_private(self._data.hive_json, json.dumps(facts))
 

@@ -35,18 +35,19 @@ class ProcessBook:
 
     async def end_leftovers(self, report: Callable[[str], None]) -> None:
         """Returns when none of the processes written down earlier lives."""
-        if not self._alive():
+        if not self.alive():
             return
         report("waiting for the processes of a hive that was killed")
         try:
             async with asyncio.timeout(GRACE_S):
-                while self._alive():  # noqa: ASYNC110  other processes end when they like
+                while self.alive():  # noqa: ASYNC110  other processes end when they like
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
-            for pid in self._alive():
+            for pid in self.alive():
                 os.kill(pid, signal.SIGKILL)
 
-    def _alive(self) -> list[int]:
+    def alive(self) -> list[int]:
+        """Those that were written down and still live."""
         try:
             written = json.loads(self._path.read_text())
             pairs = [(int(pid), str(began)) for pid, began in written.values()]

@@ -1,8 +1,20 @@
-"""The sqlite stores: what happens to them that others must know."""
+"""The sqlite stores: their schemas' versions, and what happens to them that others must know."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, Final
 
 from hive_contracts.envelope import Payload
+
+HIVE_STORES: Final[Mapping[str, int]] = {
+    "broker.sqlite": 5,
+    "supervisor.sqlite": 4,
+    "approvals.sqlite": 2,
+    "dashboard.sqlite": 1,
+}
+"""File in the data directory → schema version of this hyperhive. A migration adds one here, too."""
+
+AGENT_STORES: Final[Mapping[str, int]] = {"events.sqlite": 3}
+"""Likewise of the stores in `agents/<name>/`."""
 
 
 class StoreReplaced(Payload):

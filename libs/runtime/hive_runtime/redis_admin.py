@@ -27,6 +27,22 @@ class ServerFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Setup:
+    """How the server is set, for who looks after it. `appendonly` None: it does not say, as managed ones do not.
+
+    `is_open`: anybody gets in without a password. `time` is its clock's, in seconds since 1970."""
+
+    appendonly: bool | None
+    aof_failed: bool
+    appendfsync: str
+    maxmemory: int
+    maxmemory_policy: str
+    used_memory: int
+    is_open: bool
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
 class Pressure:
     """How full the server is: bytes in use, clients' buffers included, and open connections."""
 
@@ -85,6 +101,28 @@ class RedisAdmin:
         own = info.get("valkey_version")
         name = f"Valkey {own}" if own else f"Redis {version}"
         return ServerFacts(str(info["run_id"]), tuple(int(part) for part in version.split(".")[:2]), name)
+
+    async def setup(self) -> Setup:
+        memory = await self._run("INFO", "memory")
+        kept = await self._run("INFO", "persistence")
+        seconds, microseconds = await self._run("TIME")
+        return Setup(
+            appendonly=bool(int(kept["aof_enabled"])) if "aof_enabled" in kept else None,
+            aof_failed="err" in (kept.get("aof_last_write_status"), kept.get("aof_last_bgrewrite_status")),
+            appendfsync=await self._option("appendfsync"),
+            maxmemory=int(memory.get("maxmemory", 0)),
+            maxmemory_policy=str(memory.get("maxmemory_policy", "")),
+            used_memory=int(memory["used_memory"]),
+            is_open=await self.is_open(),
+            time=int(seconds) + int(microseconds) / 1e6,
+        )
+
+    async def _option(self, name: str) -> str:
+        """Empty where the server does not say."""
+        try:
+            return str((await self._run("CONFIG GET", name)).get(name, ""))
+        except (BusUnavailable, BusDenied):
+            return ""
 
     async def set_user(self, name: str, rules: Sequence[str]) -> None:
         """Make the user, or give it exactly these rules. They hold at once, for open connections too."""

@@ -15,7 +15,7 @@ from hive_runtime.store_watch import tell_when_replaced
 LINK_LIFETIME_S: Final = 15 * 60
 SECRET_BYTES: Final = 32
 
-_MIGRATIONS: Final = (files("hive_dashboard").joinpath("schema.sql").read_text(),)
+MIGRATIONS: Final = (files("hive_dashboard").joinpath("schema.sql").read_text(),)
 
 
 def hash_of(secret: str) -> bytes:
@@ -27,7 +27,7 @@ class SessionStore:
     """`clock` gives seconds since 1970."""
 
     def __init__(self, path: Path, *, session_s: float, clock: Callable[[], float] = time.time) -> None:
-        self._store = Store(path, _MIGRATIONS)
+        self._store = Store(path, MIGRATIONS)
         path.chmod(0o600)
         self._session_s = session_s
         self._clock = clock

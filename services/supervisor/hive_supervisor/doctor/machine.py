@@ -1,24 +1,15 @@
-"""`python -m hive_supervisor.doctor`: what each back-end finds and lacks on this machine, as one JSON object.
+"""What each back-end finds and lacks on this machine. Nothing is started, nothing changed."""
 
-It starts nothing, changes nothing and asks no hive.
-"""
-
-import argparse
-import json
 import os
 import shutil
 import socket
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from hive_contracts.errors import HiveError
-from hive_runtime import settings
-from hive_supervisor.config import RuntimeChoice, SupervisorSettings
+from hive_runtime.checkup import Finding, State
+from hive_supervisor.doctor.site import Site
 from hive_supervisor.images.config import ImageSettings
 from hive_supervisor.images.store import open_store
 from hive_supervisor.runtimes import bubblewrap, cgroups
@@ -26,40 +17,44 @@ from hive_supervisor.runtimes.choose import BACK_ENDS, Place, why_not
 
 PROBE_S: Final = 10
 BUS_S: Final = 5
+RUNTIME: Final = "runtime"
+"""What the findings of back-ends are about."""
+
 _LIMITED: Final = {"memory": "memory", "cpu": "processors", "pids": "processes"}
 
 
-class State(StrEnum):
-    OK = "ok"
-    LACKS = "lacks"
-    NOTE = "note"
+def user(_: Site) -> Iterator[Finding]:
+    yield _root()
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """`part`: what it is for, a back-end's name or `image`. `fix`: what to do, empty when there is nothing."""
-
-    part: str
-    what: str
-    state: State
-    text: str
-    fix: str = ""
+def nspawn(site: Site) -> Iterator[Finding]:
+    yield _systemd()
+    yield _bus(site.config.systemd_bus)
+    yield _program("nspawn", "systemd-nspawn", "systemd-container")
+    yield _user_namespaces()
 
 
-def findings(data_dir: Path, config: SupervisorSettings, images: ImageSettings) -> list[Finding]:
-    """In the order in which one would mend them."""
-    looks: tuple[Callable[[], Finding], ...] = (
-        _root,
-        _systemd,
-        lambda: _bus(config.systemd_bus),
-        lambda: _program("nspawn", "systemd-nspawn", "systemd-container"),
-        _user_namespaces,
-        _cgroups,
-        lambda: _program("image", "debootstrap", "debootstrap"),
-        lambda: _image(data_dir, images),
-        _bubblewrap,
-    )
-    return [*(look() for look in looks), *_back_ends(Place(data_dir, config, hive_id="doctor"))]
+def limits(_: Site) -> Iterator[Finding]:
+    yield _cgroups()
+
+
+def image(site: Site) -> Iterator[Finding]:
+    yield _program("image", "debootstrap", "debootstrap")
+    yield _image(site.data_dir, site.images)
+
+
+def sandbox(_: Site) -> Iterator[Finding]:
+    yield _bubblewrap()
+
+
+def back_ends(site: Site) -> Iterator[Finding]:
+    """Each back-end's own word."""
+    for name in BACK_ENDS:
+        reason = why_not(name, Place(site.data_dir, site.config, hive_id="doctor"))
+        if reason:
+            yield Finding(name.value, RUNTIME, State.LACKS, reason)
+        else:
+            yield Finding(name.value, RUNTIME, State.OK, "it can run here")
 
 
 def _root() -> Finding:
@@ -131,44 +126,3 @@ def _bubblewrap() -> Finding:
     if reason := bubblewrap.why_not():
         return Finding("process", "bubblewrap", State.LACKS, reason, "apt install bubblewrap")
     return Finding("process", "bubblewrap", State.OK, shutil.which("bwrap") or "it runs")
-
-
-def _back_ends(place: Place) -> Iterator[Finding]:
-    """Each back-end's own word."""
-    for name in BACK_ENDS:
-        reason = why_not(name, place)
-        if reason:
-            yield Finding(name.value, "runtime", State.LACKS, reason)
-        else:
-            yield Finding(name.value, "runtime", State.OK, "it can run here")
-
-
-def verdict(found: list[Finding], wanted: RuntimeChoice) -> str:
-    """The runtime that would be taken; empty when it cannot run."""
-    able = [one.part for one in found if one.what == "runtime" and one.state is State.OK]
-    if wanted is RuntimeChoice.AUTO:
-        return able[0] if able else ""
-    return wanted.value if wanted.value in able else ""
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--runtime", type=RuntimeChoice)
-    arguments = parser.parse_args()
-    try:
-        config = settings.load(SupervisorSettings, "supervisor", data_dir=arguments.data_dir, environ=os.environ)
-        images = settings.load(ImageSettings, "images", data_dir=arguments.data_dir, environ=os.environ)
-    except HiveError as error:
-        answer: dict[str, object] = {"error": str(error), "code": error.code, "status": error.status}
-    else:
-        found = findings(arguments.data_dir, config, images)
-        wanted = arguments.runtime or config.runtime
-        taken = verdict(found, wanted)
-        answer = {"done": {"wanted": wanted, "runtime": taken, "findings": [asdict(one) for one in found]}}
-    sys.stdout.write(json.dumps(answer) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

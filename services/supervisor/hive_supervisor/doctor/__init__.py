@@ -1,0 +1,1 @@
+"""The supervisor's part of `hive doctor`: `python -m hive_supervisor.doctor`."""

@@ -1,0 +1,77 @@
+"""The ids that agents have on this machine: a range each, which nobody else may have."""
+
+import os
+import pwd
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from hive_runtime.checkup import Finding, State
+from hive_runtime.store import read_only
+from hive_supervisor.doctor.site import Site
+from hive_supervisor.runtimes.base import IDS
+
+SUBORDINATE: Final = (Path("/etc/subuid"), Path("/etc/subgid"))
+
+Range = tuple[int, int]
+"""The first id, and the one after the last."""
+
+
+def look(site: Site) -> Iterator[Finding]:
+    agents = _agents(site)
+    if os.geteuid() != 0:
+        yield Finding("all", "user ids", State.OK, "not root: agents have none of their own")
+        return
+    if not agents:
+        first = site.config.first_uid
+        agents = {"the first agent": (first, first + IDS)}
+    clashes = [*_clashes(agents, _taken()), *_among(agents)]
+    for clash in clashes:
+        fix = "set first_uid in [supervisor] to a free range; an agent gets its ids when it is made"
+        yield Finding("all", "user ids", State.WRONG, clash, fix)
+    if not clashes:
+        low, high = min(low for low, _ in agents.values()), max(high for _, high in agents.values())
+        yield Finding("all", "user ids", State.OK, f"{low} to {high - 1}, nobody else's")
+
+
+def _agents(site: Site) -> dict[str, Range]:
+    with read_only(site.data_dir / "supervisor.sqlite") as db:
+        rows = db.execute("SELECT name, id_base FROM agents WHERE id_base IS NOT NULL").fetchall() if db else []
+    return {row["name"]: (row["id_base"], row["id_base"] + IDS) for row in rows}
+
+
+def _taken() -> dict[str, Range]:
+    """Whose ids are known to this machine."""
+    users = {f"the user {user.pw_name}": (user.pw_uid, user.pw_uid + 1) for user in pwd.getpwall()}
+    return users | {f"{line} in {path}": found for path in SUBORDINATE for line, found in _subordinate(path)}
+
+
+def _subordinate(path: Path) -> Iterator[tuple[str, Range]]:
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        return
+    for line in lines:
+        name, _, numbers = line.partition(":")
+        first, _, count = numbers.partition(":")
+        if first.isdecimal() and count.strip().isdecimal():
+            yield f"the range of {name}", (int(first), int(first) + int(count))
+
+
+def _clashes(agents: dict[str, Range], taken: dict[str, Range]) -> Iterator[str]:
+    for agent, own in agents.items():
+        for who, others in taken.items():
+            if _overlap(own, others):
+                yield f"ids of {agent} ({own[0]} to {own[1] - 1}) are also those of {who}"
+
+
+def _among(agents: dict[str, Range]) -> Iterator[str]:
+    ordered = sorted(agents.items(), key=lambda item: item[1])
+    for (one, first), (other, second) in pairwise(ordered):
+        if _overlap(first, second):
+            yield f"{one} and {other} share ids"
+
+
+def _overlap(one: Range, other: Range) -> bool:
+    return one[0] < other[1] and other[0] < one[1]

@@ -1,0 +1,164 @@
+"""The command line's own checks, each against the real thing that it looks at."""
+
+import os
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.redis_server import ADMIN_PASSWORD, RedisServer
+
+from hive_cli.doctor.registry import CHECKS
+from hive_cli.doctor.site import Site
+from hive_cli.paths import DataDir
+from hive_cli.stack import lock
+from hive_runtime.checkup import Finding, Report, State, examine
+from hive_runtime.records.approvals import ApprovalWriter
+from hive_supervisor.doctor.registry import CHECKS as THEIRS
+
+
+def look(data: Path, *names: str, fix: bool = False, **environ: str) -> Report:
+    return examine(CHECKS, Site(DataDir(data), {"PATH": os.environ["PATH"], **environ}), only=names, fix=fix)
+
+
+def one(data: Path, name: str, what: str = "", **environ: str) -> Finding:
+    found = look(data, name, fix=False, **environ).findings
+    return next(finding for finding in found if finding.what == (what or finding.what))
+
+
+def url(redis: RedisServer) -> str:
+    return f"unix://admin:{ADMIN_PASSWORD}@{redis.door}"
+
+
+def test_names_are_unique_over_both_registries_and_say_what_they_look_at() -> None:
+    about = [(check.name, check.about) for check in CHECKS] + [(check.name, check.about) for check in THEIRS]
+    assert len(dict(about)) == len(about)
+    assert all(text for _, text in about)
+
+
+def test_a_good_server_of_ones_own_passes_every_look(redis: RedisServer, tmp_path: Path) -> None:
+    found = look(tmp_path, "redis", HIVE_REDIS_URL=url(redis)).findings
+    assert {finding.what: finding.state for finding in found} == dict.fromkeys(
+        ("Redis", "persistence", "memory policy", "users"), State.OK
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "what"),
+    [("appendonly", "no", "persistence"), ("maxmemory-policy", "allkeys-lru", "memory policy")],
+)
+def test_a_server_that_loses_messages_is_wrong(
+    redis: RedisServer, tmp_path: Path, option: str, value: str, what: str
+) -> None:
+    _configure(redis, "CONFIG", "SET", option, value)
+    found = one(tmp_path, "redis", what, HIVE_REDIS_URL=url(redis))
+    assert found.state is State.WRONG
+    assert option in found.fix or value in found.fix
+
+
+def test_a_server_that_lets_anybody_in_is_wrong(redis: RedisServer, tmp_path: Path) -> None:
+    _configure(redis, "ACL", "SETUSER", "default", "on", "nopass")
+    assert one(tmp_path, "redis", "users", HIVE_REDIS_URL=url(redis)).state is State.WRONG
+
+
+def test_a_server_that_does_not_answer_is_wrong(tmp_path: Path) -> None:
+    found = one(tmp_path, "redis", HIVE_REDIS_URL=f"unix://{tmp_path}/none.sock")
+    assert found.state is State.WRONG
+    assert found.fix
+
+
+def _configure(redis: RedisServer, *words: str) -> None:
+    from redis import Redis  # noqa: PLC0415
+
+    admin: Any = Redis.from_url(redis.address.url, username="admin", password=ADMIN_PASSWORD)
+    with closing(admin):
+        admin.execute_command(*words)
+
+
+def test_stores_are_whole_damaged_or_newer(tmp_path: Path) -> None:
+    ApprovalWriter(tmp_path / "approvals.sqlite").close()
+    assert one(tmp_path, "stores").text == "1 stores are whole"
+    with closing(sqlite3.connect(tmp_path / "approvals.sqlite")) as db:
+        db.execute("PRAGMA user_version=99")
+    assert "newer hyperhive" in one(tmp_path, "stores").text
+    (tmp_path / "broker.sqlite").write_bytes(b"this is no database, and never was one" * 100)
+    found = look(tmp_path, "stores").findings
+    assert [finding.state for finding in found] == [State.WRONG, State.WRONG]
+    assert found[0].text.startswith("broker.sqlite")
+
+
+def test_a_store_that_was_set_aside_is_named(tmp_path: Path) -> None:
+    (tmp_path / "broker.sqlite.broken-20260101T000000.000000Z").touch()
+    found = one(tmp_path, "stores")
+    assert (found.state, found.text.split()[0]) == (State.NOTE, "broker.sqlite.broken-20260101T000000.000000Z")
+
+
+def test_secrets_that_others_may_read_are_wrong_and_mended(tmp_path: Path) -> None:
+    secrets = tmp_path / "secrets"
+    secrets.mkdir(mode=0o700)
+    (secrets / "api-token").touch(mode=0o600)
+    assert one(tmp_path, "secrets").state is State.OK
+    (secrets / "api-token").chmod(0o644)
+    (secrets / "elsewhere").symlink_to("/etc/hostname")
+    assert one(tmp_path, "secrets").mendable
+    report = look(tmp_path, "secrets", fix=True)
+    assert [finding.state for finding in report.findings] == [State.OK]
+    assert (secrets / "api-token").stat().st_mode & 0o777 == 0o600
+    assert len(report.mended) == 1
+
+
+def test_what_a_killed_hive_left_is_removed_and_that_of_a_running_one_is_not(tmp_path: Path) -> None:
+    data = DataDir(tmp_path)
+    data.run.mkdir()
+    data.hive_json.write_text("{}")
+    (tmp_path / "x.partial").touch()
+    with lock.held(data):
+        assert look(tmp_path, "leftovers", fix=True).mended == []
+    assert len(look(tmp_path, "leftovers", fix=True).mended) == 2
+    assert one(tmp_path, "leftovers").state is State.OK
+    assert not data.hive_json.exists()
+
+
+def test_a_clock_behind_what_was_written_is_wrong(tmp_path: Path) -> None:
+    assert one(tmp_path, "clock").state is State.OK
+    (tmp_path / "broker.sqlite").touch()
+    os.utime(tmp_path / "broker.sqlite", (time.time() + 3600,) * 2)
+    assert one(tmp_path, "clock").state is State.WRONG
+
+
+def test_agents_without_a_sign_in_are_named_with_the_command(tmp_path: Path) -> None:
+    _agent(tmp_path, "ada", "claude")
+    found = one(tmp_path, "sign-in")
+    assert (found.state, found.fix) == (State.NOTE, "hive login ada")
+    assert one(tmp_path, "sign-in", ANTHROPIC_API_KEY="k").state is State.OK
+
+
+def _agent(data: Path, name: str, engine: str, *, base: int = 0x4001_0000) -> None:
+    from hive_supervisor.store import MIGRATIONS  # noqa: PLC0415
+
+    with closing(sqlite3.connect(data / "supervisor.sqlite")) as db:
+        for script in MIGRATIONS:
+            db.executescript(script)
+        query = (
+            "INSERT INTO agents (name, role, engine, description, desired, created_at, id_base) VALUES (?,?,?,?,?,?,?)"
+        )
+        db.execute(query, (name, "agent", engine, "", "running", 0, base))
+        db.execute(f"PRAGMA user_version={len(MIGRATIONS)}")
+        db.commit()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives agents ids of their own; run it as root")
+def test_ids_that_are_somebody_elses_are_wrong(tmp_path: Path) -> None:
+    from hive_supervisor.config import SupervisorSettings  # noqa: PLC0415
+    from hive_supervisor.doctor.site import Site as Theirs  # noqa: PLC0415
+    from hive_supervisor.images.config import ImageSettings  # noqa: PLC0415
+
+    def ids() -> list[Finding]:
+        site = Theirs(tmp_path, SupervisorSettings(), ImageSettings(), {})
+        return examine(THEIRS, site, only=("ids",)).findings
+
+    assert [finding.state for finding in ids()] == [State.OK]
+    _agent(tmp_path, "ada", "claude", base=60_000)
+    assert any("the user nobody" in finding.text for finding in ids())
