@@ -1,137 +1,20 @@
 """The dashboard in a real Chromium: sign in, send, and watch the answer arrive. Screenshots go to artifacts/."""
 
 import asyncio
-import os
-import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any
 
-import httpx
 import pytest
-from playwright.async_api import Browser, Page, ViewportSize, async_playwright, expect
-from tests.dashboard.process import DashboardProcess, dashboard_process, free_port
-from tests.dashboard.scene import Scene, brokered
-from tests.support.redis_server import RedisServer
+from playwright.async_api import ViewportSize, expect
+from tests.browser.stage import ARTIFACTS, PHONE, WIDE, Play, Stage, no_sideways_scroll
 
 from hive_contracts import streams
 from hive_contracts.agents import ContainerStatus, Desired, TurnOutcome, TurnState
 from hive_contracts.envelope import Envelope
 from hive_contracts.questions import AskQuestion
 from hive_contracts.turns import TurnNote, TurnStderr, TurnText, TurnThinking, TurnToolCall, TurnToolResult
-from hive_dashboard.render import STATIC
-from hive_runtime.redis_bus import RedisBus
-
-CHROMIUM: Final = os.environ.get("HIVE_TEST_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
-ARTIFACTS: Final = Path(__file__).parents[2] / "artifacts"
-WIDE: Final = ViewportSize(width=1440, height=900)
-PHONE: Final = ViewportSize(width=390, height=844)
-# fmt: off
-ARGUMENTS: Final = [
-    "--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--no-first-run", "--disable-gpu",
-]
-# fmt: on
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
-
-
-def _missing() -> str | None:
-    if not Path(CHROMIUM).exists():
-        return "there is no Chromium; install the package `chromium`"
-    if not (STATIC / "vendor" / "htmx.min.js").exists():
-        return "htmx is not there; install hyperhive once more, its build fetches it"
-    return None
-
-
-@pytest.fixture(autouse=True)
-def needs_a_browser() -> None:
-    """Skips where something is missing; under CI that is a failure."""
-    reason = _missing()
-    if reason and os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    if reason:
-        pytest.skip(reason)
-
-
-@dataclass(slots=True)
-class Stage:
-    """A hive with a dashboard process, and a browser to look at it. `complaints` is what its console said."""
-
-    scene: Scene
-    process: DashboardProcess
-    http: httpx.AsyncClient
-    browser: Browser
-    complaints: list[str] = field(default_factory=list)
-
-    async def page(self, viewport: ViewportSize, *, scheme: str = "light", script: bool = True) -> Page:
-        """A signed-in page on `/`."""
-        dark = scheme == "dark"
-        context = await self.browser.new_context(
-            viewport=viewport, color_scheme="dark" if dark else "light", java_script_enabled=script
-        )
-        page = await context.new_page()
-        page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        link = (await self.http.post("/api/v1/sign-in-links")).json()["url"]
-        await page.goto(link)
-        await page.wait_for_url(f"{self.process.address}/")
-        return page
-
-    async def goto(self, page: Page, path: str) -> None:
-        await page.goto(f"{self.process.address}{path}")
-
-
-@asynccontextmanager
-async def _staged(redis: RedisServer, process: DashboardProcess) -> AsyncIterator[Stage]:
-    bus = RedisBus(redis.address, load_functions=True)
-    headers = {"authorization": f"Bearer {process.api_token}"}
-    try:
-        async with (
-            brokered(bus, process.data_dir) as scene,
-            httpx.AsyncClient(base_url=process.address, headers=headers, timeout=20) as http,
-            async_playwright() as playwright,
-        ):
-            await process.answers(http, "/readyz", 200)
-            await scene.agent("hm1nd")
-            await scene.state("hm1nd")
-            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-            try:
-                yield Stage(scene, process, http, browser)
-            finally:
-                await browser.close()
-    finally:
-        await bus.aclose()
-
-
-Play = Callable[[Stage], Awaitable[None]]
-
-
-@pytest.fixture
-def play(redis: RedisServer, tmp_path: Path) -> Callable[[Play], None]:
-    """Runs a scenario on a stage; what the browser's console complained of fails it."""
-
-    def run(scenario: Play) -> None:
-        with dashboard_process(redis, tmp_path, free_port()) as process:
-
-            async def main() -> None:
-                async with httpx.AsyncClient(base_url=process.address) as http:
-                    await process.answers(http, "/healthz", 200)
-                async with _staged(redis, process) as stage:
-                    await scenario(stage)
-                    assert stage.complaints == []
-
-            asyncio.run(main())
-
-    return run
-
-
-async def no_sideways_scroll(page: Page) -> None:
-    width = await page.evaluate("document.documentElement.scrollWidth")
-    assert page.viewport_size is not None
-    assert width <= page.viewport_size["width"]
 
 
 async def one_turn(stage: Stage, answer: str) -> None:
@@ -296,47 +179,6 @@ def test_everything_works_without_javascript(play: Callable[[Play], None]) -> No
         await expect(page.locator("#turns")).to_contain_text("thinking about: plain")
         await page.get_by_role("button", name="Sign out").click()
         await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-
-    play(scenario)
-
-
-HOSTILE: Final = [
-    "<script>document.title='owned'</script>",
-    "<img src=x onerror=\"document.title='owned'\">",
-    '" autofocus onfocus="document.title=1" x="',
-    "{{ 7 * 7 }}",
-    "[click](javascript:alert(1))",
-    "\x1b[31mred\x1b]0;owned\x07",
-    "invoice\u202egpj.exe",
-    "Z" + "\u0335" * 60,
-    "</textarea></pre><hr>",
-    "data: x\n\nevent: reset\ndata: y",
-    "long" * 500,
-]
-
-
-def test_nothing_that_an_agent_says_is_more_than_text(play: Callable[[Play], None]) -> None:
-    async def scenario(stage: Stage) -> None:
-        page = await stage.page(PHONE)
-        await stage.goto(page, "/agents/hm1nd")
-        await stage.scene.send("operator", "hm1nd", "talk")
-        entry_id, message = await stage.scene.take("hm1nd")
-        turn = await stage.scene.begin("hm1nd", message)
-        for number, text in enumerate(HOSTILE):
-            await turn.say(TurnText, text=text)
-            await turn.say(TurnToolCall, call_id=f"{text}{number}", name=text, input={text: text})
-            await turn.say(TurnToolResult, call_id=f"{text}{number}", text=text, is_error=True)
-            await stage.scene.send("hm1nd", "operator", text)
-        await turn.end(entry_id)
-        await expect(page.locator("#turns .turn-end")).to_contain_text("ok")
-        assert await page.title() != "owned"
-        assert await page.locator("#turns script, #turns img, #turns hr").count() == 0
-        await no_sideways_scroll(page)
-        await stage.goto(page, "/")
-        await expect(page.locator("#inbox .letter")).to_have_count(len(HOSTILE))
-        assert await page.locator("#inbox script, #inbox img, #inbox hr").count() == 0
-        assert await page.locator("#inbox").get_by_text("invoice‹U+202E›gpj.exe").count() == 1
-        await no_sideways_scroll(page)
 
     play(scenario)
 
