@@ -1,6 +1,7 @@
 """`python -m hive_harness` as a process, with its own Redis user, killed and stopped at bad moments."""
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -103,6 +104,20 @@ def test_told_to_stop_it_lets_a_turn_end_that_is_about_to(harness: HarnessProces
         assert await asyncio.to_thread(harness.process.wait, PATIENCE_S) == 0
         assert (await world.turn_end())["outcome"] == "ok"
         assert await world.bus.depth(streams.inbox(AGENT)) == 0
+
+    play(redis, story)
+
+
+def test_what_is_logged_of_a_turn_names_its_message(harness: HarnessProcess, redis: RedisServer) -> None:
+    async def story(world: Outside) -> None:
+        harness.start()
+        for body in ("!say one", "!say two"):
+            head = await world.deliver(body)
+            assert (await world.turn_end())["messages"] == [head]
+            lines = [json.loads(line) for line in harness.log.read_text().splitlines()]
+            assert {line["agent"] for line in lines if line["event"] == "turn started"} == {AGENT}
+            (begun,) = [line for line in lines if line["event"] == "turn started" and line["message"] == head]
+            assert begun["trace"]
 
     play(redis, story)
 

@@ -33,6 +33,7 @@ NEEDS: Final = (
     Need("systemd-container", _on_path("systemd-nspawn"), "the tests on a systemd host"),
     Need("debootstrap", _on_path("debootstrap"), "the tests on a systemd host, and of images"),
     Need("nix-bin", _on_path("nix-instantiate"), "the tests of what NixOS is given"),
+    Need("prometheus", _on_path("promtool"), "the tests of alert rules"),
     Need("npm", _on_path("npm"), "the tests with the real Claude Code"),
 )
 

@@ -194,7 +194,8 @@ class Launcher:
         self._now.redis = RedisAddress(url, acl.SUPERVISOR, password_file=file, client_name="hive-up")
 
     async def _start_services(self, choice: engine.EngineChoice) -> None:
-        data_dir.secret(self._data, "api-token")
+        for name in ("api-token", "metrics-token"):
+            data_dir.secret(self._data, name)
         assert self._now.redis is not None  # noqa: S101
         supervisor = {
             "HIVE_SUPERVISOR_ENGINE": choice.engine,

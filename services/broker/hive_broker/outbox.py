@@ -128,7 +128,8 @@ class OutboxWorker:
         return Accepted(key, send.to, kept, admitted.note, entry.redelivered)
 
     async def _refuse(self, draft: Message, key: str, error: HiveError) -> Rejected:
-        log.info("message refused", sender=self._sender, to=draft.recipient, code=error.code)
+        ids = {"message": draft.id, "trace": draft.trace_id, "correlation": key}
+        log.info("message refused", sender=self._sender, to=draft.recipient, code=error.code, **ids)
         if isinstance(error, LoopGuard):
             await self._loops.report(draft, str(error))
         return Rejected(key, draft.recipient, error)

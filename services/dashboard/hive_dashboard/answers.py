@@ -43,7 +43,7 @@ def answer(request: Request, status: int, code: str, detail: str) -> Response:
 
 def _is_program(request: Request) -> bool:
     path = request.url.path
-    return "/api/" in path or path in {"/stream", "/healthz", "/readyz", "/version"}
+    return "/api/" in path or path in {"/stream", "/healthz", "/readyz", "/version", "/metrics"}
 
 
 def problem(status: int, code: str, detail: str) -> JSONResponse:

@@ -19,6 +19,7 @@ from hive_dashboard.api import (
     drafts,
     health,
     messages,
+    metrics,
     questions,
     retention,
     sign_in_links,
@@ -61,6 +62,7 @@ def _routes() -> FastAPI:
     )
     answers.install(app)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     app.include_router(_api())
     app.include_router(_named_elsewhere())
     for router in (

@@ -7,8 +7,10 @@ import structlog
 from hive_contracts import streams
 from hive_contracts.agents import AgentCreated, AgentStateChanged
 from hive_contracts.envelope import Envelope, MalformedEnvelope
+from hive_contracts.turns import TurnEnded
 from hive_dashboard.commands import ANSWERS, Commands
-from hive_dashboard.live import Live
+from hive_dashboard.live import Live, position_of
+from hive_dashboard.metrics import Metrics, count
 from hive_dashboard.snapshot import Snapshots
 from hive_runtime.backoff import Backoff
 from hive_runtime.bus import Bus, Entry
@@ -29,11 +31,13 @@ log = structlog.get_logger()
 class Feed:
     """`run` reads until cancelled. Cursors survive an absence of Redis, so that nothing is skipped."""
 
-    def __init__(self, bus: Bus, *, snapshots: Snapshots, live: Live, commands: Commands) -> None:
+    def __init__(self, bus: Bus, *, snapshots: Snapshots, live: Live, commands: Commands, metrics: Metrics) -> None:
         self._bus = bus
         self._snapshots = snapshots
         self._live = live
         self._commands = commands
+        self._metrics = metrics
+        self._seen: dict[str, str] = {}  # what came before this dashboard is read again for the pages, not for figures
         self._cursors: dict[str, str] = {}
         self._agent_of: dict[str, str] = {}
 
@@ -63,15 +67,17 @@ class Feed:
 
     async def _follow_agents(self) -> None:
         """A cursor for `hive:events` and for each agent's live stream; none for agents that are gone."""
-        if streams.EVENTS not in self._cursors:
+        at_start = streams.EVENTS not in self._cursors
+        if at_start:
             self._cursors[streams.EVENTS] = await self._bus.last_id(streams.EVENTS)
             await self._snapshots.refresh(states=True)
         self._agent_of = {streams.live(agent.name): agent.name for agent in self._snapshots.current.agents}
         for stream in self._agent_of.keys() - self._cursors.keys():
-            newest = entry_time(await self._bus.last_id(stream))
-            self._cursors[stream] = f"{max(0, newest - REPLAY_MS)}-0"
+            last = await self._bus.last_id(stream)
+            self._seen[stream] = last if at_start else "0-0"
+            self._cursors[stream] = f"{max(0, entry_time(last) - REPLAY_MS)}-0"
         for stream in self._cursors.keys() - self._agent_of.keys() - {streams.EVENTS}:
-            del self._cursors[stream]
+            del self._cursors[stream], self._seen[stream]
 
     def _take(self, entry: Entry) -> None:
         try:
@@ -80,6 +86,7 @@ class Feed:
             log.warning("entry is malformed", stream=entry.stream, entry=entry.id, reason=str(error)[:200])
             return
         if entry.stream == streams.EVENTS:
+            count(self._metrics, envelope)
             self._commands.handle_event(envelope)
             self._snapshots.touch()
         else:
@@ -105,3 +112,11 @@ class Feed:
             envelope.data,
         )
         self._live.take(agent, event, size=len(entry.fields.get("data", "")))
+        if envelope.type == TurnEnded.TYPE and position_of(entry.id) > position_of(self._seen[entry.stream]):
+            self._count_turn(agent, envelope)
+
+    def _count_turn(self, agent: str, envelope: Envelope) -> None:
+        try:
+            self._metrics.turn(agent, envelope)
+        except MalformedEnvelope as error:
+            log.warning("turn is malformed", agent=agent, reason=str(error)[:200])

@@ -77,7 +77,7 @@ class Live:
         tail = self._tails.get(agent)
         events = {event.id: event for event in stored if event.type not in UNSHOWN}
         events |= {event.id: event for event in tail.events} if tail else {}
-        return sorted(events.values(), key=lambda event: _position(event.id))
+        return sorted(events.values(), key=lambda event: position_of(event.id))
 
     def _show_partial(self, agent: str, event: RecordedEvent) -> None:
         """In its turn's place for it, each in place of the one before; no page holds it when it is drawn anew."""
@@ -125,6 +125,6 @@ def _is_sound(event: RecordedEvent) -> bool:
     return True
 
 
-def _position(entry_id: str) -> tuple[int, int]:
+def position_of(entry_id: str) -> tuple[int, int]:
     time, _, number = entry_id.partition("-")
     return int(time), int(number or 0)

@@ -16,6 +16,7 @@ from hive_dashboard.config import DashboardSettings
 from hive_dashboard.hub import Hub
 from hive_dashboard.inbox import OperatorInbox
 from hive_dashboard.live import Live
+from hive_dashboard.metrics import Metrics
 from hive_dashboard.render import Renderer
 from hive_dashboard.snapshot import Snapshots
 from hive_dashboard.store import SessionStore
@@ -63,6 +64,7 @@ class Parts:
     approvals: ApprovalReader
     renderer: Renderer
     flashes: Flashes = field(default_factory=Flashes)
+    metrics: Metrics = field(default_factory=Metrics)
 
     def message(self, message_id: str) -> MessageView | None:
         """The record follows a delivery by some milliseconds, and who sent has its id at once. Blocks."""

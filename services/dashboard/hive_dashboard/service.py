@@ -72,7 +72,13 @@ class Dashboard:
     ) -> None:
         self._bus = bus
         self.parts = build(config, data_dir, bus, clock=clock)
-        self._feed = Feed(bus, snapshots=self.parts.snapshots, live=self.parts.live, commands=self.parts.commands)
+        self._feed = Feed(
+            bus,
+            snapshots=self.parts.snapshots,
+            live=self.parts.live,
+            commands=self.parts.commands,
+            metrics=self.parts.metrics,
+        )
         self.app = create_app(self.parts)
 
     async def serve(self, listener: socket.socket) -> None:

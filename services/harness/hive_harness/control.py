@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from hive_contracts import streams
 from hive_contracts.agents import CommandDone, CommandFailed
@@ -99,6 +100,7 @@ class Control:
             log.warning("control entry is malformed", type=envelope.type, reason=str(error)[:200])
 
     async def _serve(self, entry: Entry, envelope: Envelope, command: _Command) -> None:
+        bind_contextvars(correlation=envelope.id)
         try:
             answer = self._done.answer_to(envelope.id)
             if answer is None:
@@ -118,7 +120,7 @@ class Control:
             if again and not command.repeatable:
                 raise Refused("the harness ended while it did this; look whether it is done, and give it again if not")
             result = await command.handle(envelope.payload(command.kind))
-            log.info("command carried out", command=kind, id=envelope.id)
+            log.info("command carried out", command=kind)
             return CommandDone(command=kind, subject=subject, result=dict(result or {}))
         except HiveError as error:
             return CommandFailed(command=kind, subject=subject, code=error.code, reason=str(error))

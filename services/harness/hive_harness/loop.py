@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from hive_contracts.agents import LastTurn, TurnOutcome, TurnState
 from hive_contracts.envelope import Envelope, MalformedEnvelope
@@ -119,7 +120,9 @@ class TurnLoop:
         unread = await self._status.count_unread()
         await self._life.free()  # the last wait before the turn begins
         if taken := self._inbox.take():
-            await self._run_turn(*taken, unread=unread)
+            message = taken[0].message
+            with bound_contextvars(message=message.id, trace=message.trace_id):
+                await self._run_turn(*taken, unread=unread)
 
     async def _run_turn(self, received: Received, context: list[Received], *, unread: int) -> None:
         started = datetime.now(UTC)
@@ -157,7 +160,7 @@ class TurnLoop:
             redelivered=received.redelivered,
         )
         self._life.begin_turn(turn.id)
-        log.info("turn started", turn=turn.id, message=received.message.id, redelivered=received.redelivered)
+        log.info("turn started", turn=turn.id, redelivered=received.redelivered)
         return turn
 
     def _account(self, turn: Turn, ending: Ending, started: datetime) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -81,6 +82,7 @@ class EngineRunner:
         self._current = current
         self._live = live
         self._group = group
+        self._outside = copy_context()  # an engine outlives the turn that started it, and its log names no message
         self._limits = limits
         self._in_hand = in_hand
         self._compacts = compacts
@@ -227,7 +229,8 @@ class EngineRunner:
         attachment = self._attach(resumed, self._model())
         process = await EngineProcess.start(self._kind.command(attachment), self._take_stderr)
         log.info("engine started", pid=process.pid, session=resumed, model=attachment.model)
-        return _Warm(process, self._group.create_task(process.pump()), resumed, attachment.model)
+        pump = self._group.create_task(process.pump(), context=self._outside)
+        return _Warm(process, pump, resumed, attachment.model)
 
     async def _until_result(self, turn: Turn, warm: _Warm) -> dict[str, Any] | None:
         """The turn's `result` event; None when the engine ended without one."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from hive_contracts import streams
 from hive_contracts.agents import Engine, Role
@@ -118,6 +119,7 @@ class Harness:
         self.runner: EngineRunner | None = None
 
     async def run(self) -> None:
+        bind_contextvars(agent=self._config.agent)
         home = self._config.state_dir / "home"
         home.mkdir(mode=0o700 if self._config.engine_uid is None else 0o770, exist_ok=True)
         self._files.write(self.endpoint.url, self.endpoint.token)
@@ -131,7 +133,7 @@ class Harness:
             group.create_task(self._inbox.beat(self._config.settings.heartbeat_s))
             group.create_task(self._loop(group).run())
             group.create_task(self.control.run())
-            log.info("harness started", agent=self._config.agent, engine=self._config.engine.value)
+            log.info("harness started", engine=self._config.engine.value)
 
     async def let_turn_end(self) -> None:
         """Bounded: a turn that is about to end may do so, and its messages are acknowledged."""

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from hive_contracts import streams
 from hive_contracts.agents import (
@@ -95,11 +96,12 @@ class Commands:
         """
         for entry in entries:
             command = _decoded(entry)
-            begun = await self._begin(command, again=entry.redelivered) if command else []
-            if command and isinstance(begun, str):
-                tasks.create_task(self._finish(entry, command, begun))
-            elif not isinstance(begun, str):
-                await self._reply(entry, begun)
+            with bound_contextvars(correlation=command.id if command else ""):
+                begun = await self._begin(command, again=entry.redelivered) if command else []
+                if command and isinstance(begun, str):
+                    tasks.create_task(self._finish(entry, command, begun))
+                elif not isinstance(begun, str):
+                    await self._reply(entry, begun)
 
     async def _finish(self, entry: Entry, command: Envelope, name: str) -> None:
         answer = await self._outcome(command, name)

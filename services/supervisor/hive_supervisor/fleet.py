@@ -6,6 +6,7 @@ from functools import partial
 from typing import Final
 
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from hive_contracts import streams
 from hive_contracts.agents import (
@@ -178,6 +179,7 @@ class Fleet:
                 self._new.clear()
 
     async def _keep(self, name: str) -> None:
+        bind_contextvars(agent=name)
         config = self._premises.config
         await self._keepers[name].run(grace_s=config.stop_grace_s, start_timeout_s=config.start_timeout_s)
 

@@ -263,6 +263,14 @@ class MessageReader:
             query = f"SELECT recipient, count(*) FROM messages WHERE {_UNDONE} GROUP BY recipient"  # noqa: S608
             return dict(db.execute(query))
 
+    def oldest_undone(self) -> dict[str, int]:
+        """Recipient → when the oldest message that is neither acked nor dead was sent, in milliseconds."""
+        with self._open() as db:
+            if not db:
+                return {}
+            query = f"SELECT recipient, min(sent_at) FROM messages WHERE {_UNDONE} GROUP BY recipient"  # noqa: S608
+            return dict(db.execute(query))
+
     def _open(self) -> AbstractContextManager[sqlite3.Connection | None]:
         return read_only(self._path)
 
