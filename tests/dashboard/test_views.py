@@ -10,8 +10,9 @@ from jinja2 import meta, nodes
 from hive_contracts.agents import AgentRecord, AgentState, ContainerStatus, Desired, Engine, TurnState
 from hive_dashboard import views
 from hive_dashboard.registry import AgentView
-from hive_dashboard.render import Renderer, count, duration
+from hive_dashboard.render import Renderer
 from hive_dashboard.views import badge_of
+from hive_dashboard.words import count, duration
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 VIEWS = [view for view in vars(views).values() if hasattr(view, "TEMPLATE")]

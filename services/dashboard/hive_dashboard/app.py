@@ -32,6 +32,7 @@ from hive_dashboard.pages import dead_letters as dead_letter_pages
 from hive_dashboard.pages import home, sign_in, stream
 from hive_dashboard.pages import messages as message_pages
 from hive_dashboard.pages import questions as question_pages
+from hive_dashboard.pages import stats as stats_page
 from hive_dashboard.parts import Parts, PartsOf, With, api_client
 from hive_dashboard.render import STATIC
 from hive_dashboard.security import Guard
@@ -68,6 +69,7 @@ def _routes() -> FastAPI:
     for router in (
         home.router,
         agent_page.router,
+        stats_page.router,
         message_pages.router,
         dead_letter_pages.router,
         question_pages.router,

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hive_contracts.messages import MessageView
+from hive_dashboard.activity import Activity
 from hive_dashboard.auth import CSRF_FIELD, CSRF_HEADER, Attempts, Auth, Session
 from hive_dashboard.commands import Commands
 from hive_dashboard.config import DashboardSettings
@@ -57,6 +58,7 @@ class Parts:
     snapshots: Snapshots
     hub: Hub
     live: Live
+    activity: Activity
     commands: Commands
     inbox: OperatorInbox
     messages: MessageReader

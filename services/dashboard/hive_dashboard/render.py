@@ -23,6 +23,7 @@ from hive_dashboard.registry import AgentView
 from hive_dashboard.text import clean, one_line
 from hive_dashboard.turns import Ending, Row, Turn
 from hive_dashboard.views import ComposeForm, badge_of, reply_form
+from hive_dashboard.words import count, duration, money, relative
 
 STATIC: Final = Path(str(files("hive_dashboard"))) / "static"
 HUES: Final = 8
@@ -201,36 +202,8 @@ def _aware(time: datetime) -> datetime:
         return time.replace(tzinfo=UTC)
 
 
-def relative(seconds: float) -> str:
-    """`app.js` says it in the same words."""
-    for limit, size, unit in ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h")):
-        if seconds < limit:
-            return f"{max(0, int(seconds // size))} {unit}"
-    return f"{int(seconds // 86_400)} d"
-
-
 def between(start: datetime, end: datetime) -> str:
     return duration(int((_aware(end) - _aware(start)).total_seconds() * 1000))
-
-
-def duration(milliseconds: int) -> str:
-    seconds = max(0, milliseconds) / 1000
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def money(usd: float) -> str:
-    return f"${usd:.2f}" if usd >= 1 else f"${usd:.4f}"
-
-
-def count(number: int) -> str:
-    if number < 1000:
-        return str(number)
-    return f"{number / 1000:.1f}k" if number < 1_000_000 else f"{number / 1_000_000:.1f}M"
 
 
 def hue(name: str) -> str:

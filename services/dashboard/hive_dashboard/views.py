@@ -11,7 +11,9 @@ from hive_contracts.agents import AgentState, ContainerStatus, Desired, TurnStat
 from hive_contracts.approvals import ApprovalView
 from hive_contracts.messages import MessageView
 from hive_contracts.questions import QuestionView
+from hive_dashboard.charts import Steps
 from hive_dashboard.diff import DiffFile
+from hive_dashboard.figures import Figures
 from hive_dashboard.kept import Kept
 from hive_dashboard.registry import AgentView
 from hive_dashboard.turns import Turn
@@ -105,6 +107,20 @@ class AgentPage:
     older: str = ""
     newer: str = ""
     kept: Kept | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StatsPage:
+    """`shown` is the one of `ranges` that the figures are of."""
+
+    TEMPLATE: ClassVar[str] = "stats.html"
+
+    shell: Shell
+    agent: AgentView
+    figures: Figures
+    shown: str
+    ranges: tuple[str, ...]
+    steps: Steps
 
 
 @dataclass(frozen=True, slots=True)
