@@ -48,6 +48,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "image": ("image", "Make, list and remove the images that agents' containers are made of."),
     "setup": ("setup", "Install what hyperhive can use but does not bring."),
     "sign-in": ("sign_in", "Print a new one-time sign-in link."),
+    "token": ("access", "Make, list and revoke tokens for the HTTP API and for browsers."),
+    "audit": ("access", "Show what was done, by whom, and what came of it."),
     "doctor": ("doctor", "Check what this machine has and lacks for running a hive."),
     "test": ("test", "Check formatting, types and imports, and run the tests."),
 }

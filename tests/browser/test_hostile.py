@@ -109,7 +109,7 @@ def test_nothing_that_an_agent_writes_is_more_than_text(play: Callable[[Play], N
         await expect(page.locator("#turns .turn-end")).to_contain_text("ok")
         await hold(page, "the agent's page, as it happens")
         letters = (await stage.http.get("/api/v1/agents/operator/inbox?limit=500")).json()["messages"]
-        paths = ("/", "/agents/hm1nd", "/agents/a0", "/agents/a5", "/messages", "/questions", "/approvals")
+        paths = ("/", "/agents/hm1nd", "/agents/a0", "/agents/a5", "/messages", "/questions", "/approvals", "/audit")
         for path in (*paths, *(f"/approvals/{one}" for one in approvals), f"/messages/{letters[0]['id']}"):
             for viewport in (PHONE, WIDE):
                 await page.set_viewport_size(viewport)

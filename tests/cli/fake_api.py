@@ -28,6 +28,9 @@ def _handler(api: FakeApi) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             self.respond("GET", None)
 
+        def do_DELETE(self) -> None:
+            self.respond("DELETE", None)
+
         def do_POST(self) -> None:
             self.respond("POST", json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
 

@@ -9,7 +9,7 @@ HIVE_STORES: Final[Mapping[str, int]] = {
     "broker.sqlite": 5,
     "supervisor.sqlite": 4,
     "approvals.sqlite": 2,
-    "dashboard.sqlite": 1,
+    "dashboard.sqlite": 2,
 }
 """File in the data directory → schema version of this hyperhive. A migration adds one here, too."""
 

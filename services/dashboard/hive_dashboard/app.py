@@ -11,8 +11,10 @@ from starlette.types import ASGIApp, Scope
 from hive_contracts.agents import AgentState
 from hive_dashboard import answers
 from hive_dashboard.api import (
+    access,
     agents,
     approvals,
+    audit,
     control,
     credentials,
     dead_letters,
@@ -26,6 +28,8 @@ from hive_dashboard.api import (
     stats,
     status,
 )
+from hive_dashboard.audit import Audited
+from hive_dashboard.pages import access as access_pages
 from hive_dashboard.pages import agent as agent_page
 from hive_dashboard.pages import approvals as approval_pages
 from hive_dashboard.pages import dead_letters as dead_letter_pages
@@ -52,7 +56,8 @@ class VersionedFiles(StaticFiles):
 
 def create_app(parts: Parts) -> ASGIApp:
     """The dashboard as an ASGI application."""
-    return Guard(With(parts, _routes()), hosts=(parts.config.host, *parts.config.allowed_hosts))
+    audited = Audited(_routes(), audit=parts.audit, clock=parts.clock)
+    return Guard(With(parts, audited), hosts=(parts.config.host, *parts.config.allowed_hosts))
 
 
 @cache
@@ -74,6 +79,7 @@ def _routes() -> FastAPI:
         dead_letter_pages.router,
         question_pages.router,
         approval_pages.router,
+        access_pages.router,
         sign_in.router,
         stream.router,
     ):
@@ -85,7 +91,7 @@ def _routes() -> FastAPI:
 def _api() -> APIRouter:
     router = APIRouter(prefix=PREFIX, dependencies=[Depends(api_client)])
     about_agents = (stats, control, agents, messages, dead_letters, questions, approvals, drafts)
-    for noun in (status, *about_agents, retention, credentials, sign_in_links):
+    for noun in (status, *about_agents, retention, credentials, sign_in_links, access, audit):
         router.include_router(noun.router)
     return router
 

@@ -22,6 +22,7 @@ from hive_contracts.ids import message_id, new_id
 from hive_contracts.messages import MessageAccepted, MessageRefused, MessageState, SendMessage, check_body
 from hive_contracts.names import OPERATOR
 from hive_contracts.questions import AnswerQuestion, CancelQuestion, ThreadRefused, check_answer
+from hive_dashboard.audit import recorded
 from hive_runtime.bus import Ack, Batch, Bus, Entry
 
 SOURCE: Final = "dashboard"
@@ -81,23 +82,28 @@ class Commands:
         check_body(body)
         key = key or new_id()
         payload = SendMessage(to=to, body=body, in_reply_to=in_reply_to, urgent=urgent)
-        async with self._answers.expect(key) as answer:
-            await self._bus.append(streams.outbox(OPERATOR), Envelope.of(payload, source=OPERATOR, id=key))
-            try:
-                async with asyncio.timeout(self._answer_s):
-                    envelope = await answer
-            except TimeoutError:
-                note = "the broker has not confirmed it yet; it is stored and will be delivered"
-                return Sent(message_id(OPERATOR, key, to), to, QUEUED, note)
-        return _sent(envelope, to)
+        with recorded(payload):
+            async with self._answers.expect(key) as answer:
+                await self._bus.append(streams.outbox(OPERATOR), Envelope.of(payload, source=OPERATOR, id=key))
+                try:
+                    async with asyncio.timeout(self._answer_s):
+                        envelope = await answer
+                except TimeoutError:
+                    note = "the broker has not confirmed it yet; it is stored and will be delivered"
+                    return Sent(message_id(OPERATOR, key, to), to, QUEUED, note)
+            return _sent(envelope, to)
 
     async def answer_question(self, question_id: str, answer: str) -> None:
         """Answer as the operator. Raises what the broker refuses with, `TimedOut`, and `Unavailable`."""
-        await self._request(AnswerQuestion(id=question_id, answer=check_answer(answer)))
+        payload = AnswerQuestion(id=question_id, answer=check_answer(answer))
+        with recorded(payload):
+            await self._request(payload)
 
     async def cancel_question(self, question_id: str) -> None:
         """Take the question back as the operator. Raises as `answer_question` does."""
-        await self._request(CancelQuestion(id=question_id))
+        payload = CancelQuestion(id=question_id)
+        with recorded(payload):
+            await self._request(payload)
 
     async def _request(self, payload: Payload) -> None:
         key = new_id()
@@ -126,7 +132,8 @@ class Commands:
             f"the {service} has not answered within {self._command_s:g} s; it may still do it: "
             f"look again in a moment, and at `hive logs {service}`"
         )
-        return await self._ask(to, Envelope.of(payload, source=OPERATOR, id=key), waiting_for=key, late=late)
+        with recorded(payload):
+            return await self._ask(to, Envelope.of(payload, source=OPERATOR, id=key), waiting_for=key, late=late)
 
     async def command_agent(self, agent: str, payload: Payload, *, within_s: float | None = None) -> dict[str, Any]:
         """Ask the harness of an agent that runs, and wait until it is done; what it found out, in its own words.
@@ -140,9 +147,10 @@ class Commands:
             f"{STALE_S} s: look again in a moment, and at `hive logs {agent}`"
         )
         envelope = Envelope.of(payload, source=OPERATOR, id=key, subject=agent)
-        return await self._ask(
-            streams.control(agent), envelope, waiting_for=_of_agent(agent, key), late=late, within_s=within_s
-        )
+        with recorded(payload, target=agent):
+            return await self._ask(
+                streams.control(agent), envelope, waiting_for=_of_agent(agent, key), late=late, within_s=within_s
+            )
 
     async def _ask(
         self, stream: str, envelope: Envelope, *, waiting_for: str, late: str, within_s: float | None = None

@@ -2,7 +2,9 @@
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, cast
 
@@ -11,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hive_contracts.messages import MessageView
 from hive_dashboard.activity import Activity
-from hive_dashboard.auth import CSRF_FIELD, CSRF_HEADER, Attempts, Auth, Session
+from hive_dashboard.auth import CSRF_FIELD, CSRF_HEADER, Auth, Session
 from hive_dashboard.commands import Commands
 from hive_dashboard.config import DashboardSettings
 from hive_dashboard.hub import Hub
@@ -21,6 +23,8 @@ from hive_dashboard.metrics import Metrics
 from hive_dashboard.render import Renderer
 from hive_dashboard.snapshot import Snapshots
 from hive_dashboard.store import SessionStore
+from hive_dashboard.store_audit import AuditLog
+from hive_dashboard.store_tokens import TokenStore
 from hive_dashboard.views import Flash
 from hive_runtime.bus import Bus
 from hive_runtime.records.approvals import ApprovalReader
@@ -54,7 +58,8 @@ class Parts:
     bus: Bus
     store: SessionStore
     auth: Auth
-    attempts: Attempts
+    tokens: TokenStore
+    audit: AuditLog
     snapshots: Snapshots
     hub: Hub
     live: Live
@@ -65,6 +70,7 @@ class Parts:
     threads: ThreadReader
     approvals: ApprovalReader
     renderer: Renderer
+    clock: Callable[[], datetime]
     flashes: Flashes = field(default_factory=Flashes)
     metrics: Metrics = field(default_factory=Metrics)
 

@@ -28,6 +28,8 @@ from hive_dashboard.render import Renderer
 from hive_dashboard.security import LOOPBACK_NAMES
 from hive_dashboard.snapshot import Snapshots
 from hive_dashboard.store import SessionStore
+from hive_dashboard.store_audit import AuditLog
+from hive_dashboard.store_tokens import TokenStore
 from hive_dashboard.updates import Updates
 from hive_runtime.backoff import persist
 from hive_runtime.beat import beat
@@ -153,6 +155,7 @@ def build(config: DashboardSettings, data_dir: Path, bus: Bus, *, clock: Callabl
     session_s = config.session_days * 24 * 3600
     api_token = read_api_token(data_dir / "secrets" / "api-token")
     store = SessionStore(data_dir / "dashboard.sqlite", session_s=session_s, clock=lambda: clock().timestamp())
+    tokens = TokenStore(store.base, clock=lambda: clock().timestamp())
     messages = MessageReader(data_dir / "broker.sqlite")
     threads = ThreadReader(data_dir / "broker.sqlite")
     approvals = ApprovalReader(data_dir / "approvals.sqlite")
@@ -163,8 +166,16 @@ def build(config: DashboardSettings, data_dir: Path, bus: Bus, *, clock: Callabl
         data_dir=data_dir,
         bus=bus,
         store=store,
-        auth=Auth(store, api_token=api_token, port=config.port, session_s=session_s),
-        attempts=Attempts(lambda: clock().timestamp()),
+        tokens=tokens,
+        audit=AuditLog(store.base),
+        auth=Auth(
+            store,
+            tokens=tokens,
+            attempts=Attempts(lambda: clock().timestamp()),
+            api_token=api_token,
+            port=config.port,
+            session_s=session_s,
+        ),
         snapshots=Snapshots(
             bus,
             messages,
@@ -184,6 +195,7 @@ def build(config: DashboardSettings, data_dir: Path, bus: Bus, *, clock: Callabl
         threads=threads,
         approvals=approvals,
         renderer=renderer,
+        clock=clock,
     )
 
 

@@ -16,6 +16,9 @@ from hive_dashboard.diff import DiffFile
 from hive_dashboard.figures import Figures
 from hive_dashboard.kept import Kept
 from hive_dashboard.registry import AgentView
+from hive_dashboard.store import SessionView
+from hive_dashboard.store_audit import Action
+from hive_dashboard.store_tokens import TokenView
 from hive_dashboard.turns import Turn
 
 
@@ -184,6 +187,31 @@ class DeadLettersPage:
 
     shell: Shell
     letters: tuple[tuple[MessageView, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AccessPage:
+    """`own` is the id of the session that looks."""
+
+    TEMPLATE: ClassVar[str] = "access.html"
+
+    shell: Shell
+    tokens: list[TokenView]
+    sessions: list[SessionView]
+    own: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """`who` and `target` narrow it, where they are not empty; `older` is the address of what came before."""
+
+    TEMPLATE: ClassVar[str] = "audit.html"
+
+    shell: Shell
+    actions: list[Action]
+    who: str = ""
+    target: str = ""
+    older: str = ""
 
 
 @dataclass(frozen=True, slots=True)

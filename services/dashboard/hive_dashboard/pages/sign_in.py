@@ -8,7 +8,6 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from hive_contracts.errors import HiveError
-from hive_dashboard.errors import NotSignedIn
 from hive_dashboard.pages.shell import local_path
 from hive_dashboard.parts import Parts, PartsOf, SignedIn
 from hive_dashboard.views import Shell, SignInPage
@@ -46,17 +45,12 @@ async def sign_out(parts: PartsOf, session: SignedIn) -> Response:
 
 
 def _try(request: Request, parts: Parts, token: str, next_path: str) -> Response:
-    address = request.client.host if request.client else ""
     try:
-        parts.attempts.check(address)
-        secret = parts.store.sign_in(token)
-        if secret is None:
-            parts.attempts.failed(address)
-            raise NotSignedIn("this link was used before, or is too old; `hive sign-in` prints a new one")
+        session = parts.auth.sign_in(request, token)
     except HiveError as error:
         return _page(parts, next_path, error=str(error), status=error.status)
     response = RedirectResponse(local_path(next_path), status_code=HTTPStatus.SEE_OTHER)
-    parts.auth.keep(request, response, secret)
+    parts.auth.keep(request, response, session.secret)
     return response
 
 
