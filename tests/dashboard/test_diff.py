@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hive_dashboard.changed_words import changed_words
+from hive_dashboard.changed_words import changed_words, paired
 from hive_dashboard.diff import FOLD_LINES, MAX_DRAWN, DiffFile, LineKind, edit_of, files_of
 from hive_dashboard.render import STATIC, Renderer
 from hive_dashboard.syntax import LEXERS, coloured
@@ -113,11 +113,18 @@ def test_an_edit_is_drawn_without_numbers() -> None:
 def test_changed_words_are_marked_in_a_line_that_is_still_the_same_line() -> None:
     removed, added = changed_words('model = "haiku"', 'model = "opus"')
     assert ([tuple(one) for one in removed], [tuple(one) for one in added]) == ([(9, 14)], [(9, 13)])
-    assert changed_words("nothing alike", "[tool.x]") == ([], [])
     assert changed_words("a " * 500, "a " * 501) == ([], [])
     (file,) = files_of(f'{HEAD}-model = "haiku"\n+model = "opus"\n')
     marked = [piece.text for line in file.lines for piece in line.pieces if "diff-word" in piece.css]
     assert marked == ["haiku", "opus"]
+
+
+def test_a_line_is_compared_with_the_one_that_it_became() -> None:
+    old = ["description = 'reviews'", "model = 'haiku'", "gone = 1"]
+    new = ["# who reviews", "description = 'reviews all'", "other = [2, 3, 4]", "model = 'opus'"]
+    assert list(paired(old, new)) == [(0, 1), (1, 3)]
+    assert list(paired(old * 20, new)) == []
+    assert list(paired([], new)) == list(paired(old, [])) == []
 
 
 def test_markup_in_a_diff_is_text() -> None:

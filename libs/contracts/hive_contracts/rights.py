@@ -328,6 +328,8 @@ def _literal(value: Any) -> str:
             return str(value).lower()
         case str():
             return f'"{value}"'
+        case float() if value.is_integer():
+            return str(int(value))
         case list():
             return f"[{', '.join(_literal(item) for item in value)}]"
         case _:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from hive_dashboard.changed_words import Range, changed_words
+from hive_dashboard.changed_words import Range, changed_words, paired
 from hive_dashboard.syntax import Stretch, coloured
 from hive_dashboard.text import clean
 
@@ -21,6 +21,9 @@ FOLD_LINES: Final = 200
 
 MAX_DRAWN: Final = 2_000
 """Lines of all files together; files beyond are named and drawn alone when asked for."""
+
+MAX_MARKED: Final = 600
+"""Lines of all files together, up to which changed words are marked: it takes a while."""
 
 MAX_COMPARED: Final = 2_000
 """Lines of an edit; a longer one is drawn as all gone and all new."""
@@ -97,13 +100,13 @@ def files_of(diff: str, *, only: str = "") -> list[DiffFile]:
 
     `only`: just the one of this name, drawn however long it is.
     """
+    files = [file for file in _parsed(diff) if not only or file.path == only]
+    marks = sum(len(file.lines) for file in files) <= MAX_MARKED
     room = MAX_DRAWN
     found = []
-    for file in _parsed(diff):
-        if only and file.path != only:
-            continue
+    for file in files:
         room -= len(file.lines)
-        found.append(_drawn(file) if only or room >= 0 else replace(file, drawn=False))
+        found.append(_drawn(file, marks=marks) if only or room >= 0 else replace(file, drawn=False))
     return found
 
 
@@ -122,7 +125,7 @@ def edit_of(path: str, before: str, after: str) -> DiffFile:
     else:
         changed = list(unified_diff(old, new, lineterm="", n=CONTEXT_LINES))[2:]
     body = [line for line in changed if not line.startswith("@@")]
-    return _drawn(DiffFile(_shown(path), tuple(_line(line) for line in body)))
+    return _drawn(DiffFile(_shown(path), tuple(_line(line) for line in body)), marks=len(body) <= MAX_MARKED)
 
 
 def _parsed(diff: str) -> Iterator[DiffFile]:
@@ -200,10 +203,10 @@ def _shown(text: str) -> str:
     return clean(text.translate(_IN_LINE))
 
 
-def _drawn(file: DiffFile) -> DiffFile:
+def _drawn(file: DiffFile, *, marks: bool) -> DiffFile:
     """With the pieces that its lines are drawn from."""
     styles = _styles(file)
-    changes = _changes(file.lines)
+    changes = _changes(file.lines) if marks else {}
     drawn = (
         replace(line, pieces=tuple(_pieces(line.text, styles.get(at, ()), changes.get(at, ()))))
         for at, line in enumerate(file.lines)
@@ -221,10 +224,11 @@ def _styles(file: DiffFile) -> dict[int, list[Stretch]]:
 
 
 def _changes(lines: Sequence[DiffLine]) -> dict[int, list[Range]]:
-    """By the line's place: a run of removed lines and the run of added ones after it are compared one by one."""
+    """By the line's place: of a run of removed lines and the run of added ones after it."""
     found: dict[int, list[Range]] = {}
     for removed, added in _runs(lines):
-        for old, new in zip(removed, added, strict=False):
+        pairs = paired([lines[at].text for at in removed], [lines[at].text for at in added])
+        for old, new in ((removed[before], added[after]) for before, after in pairs):
             found[old], found[new] = changed_words(lines[old].text, lines[new].text)
     return found
 

@@ -91,6 +91,10 @@ class Renderer:
     def approvals(self, pending: tuple[ApprovalView, ...]) -> str:
         return self._macro("approvals", "approval_rows", pending)
 
+    def outcome(self, approval: ApprovalView) -> str:
+        """What became of it, or the form that decides."""
+        return self._macro("approval", "outcome", approval)
+
     def head(self, agent: AgentView) -> str:
         return self._macro("agents", "head", agent)
 

@@ -231,11 +231,16 @@ class Snapshots:
             inboxes={name: tuple(self._messages.inbox(name, limit=AGENT_INBOX_LENGTH)) for name in watched},
             unread=unread,
             dead=self._messages.count_dead(),
-            approvals=tuple(self._approvals.recent(limit=APPROVALS_LENGTH)),
+            approvals=tuple(self._known_approvals()),
             drafts=tuple(self._approvals.drafts()),
             questions=tuple(questions),
             closed=tuple(self._closed(snapshot.questions, questions)),
         )
+
+    def _known_approvals(self) -> list[ApprovalView]:
+        """The newest, and every one that waits however long ago it was asked for; newest first."""
+        known = {one.id: one for one in (*self._approvals.pending(), *self._approvals.recent(limit=APPROVALS_LENGTH))}
+        return sorted(known.values(), key=lambda one: (one.requested_at, one.id), reverse=True)
 
     def _closed(self, before: Sequence[QuestionView], after: Sequence[QuestionView]) -> Iterator[QuestionView]:
         still_open = {view.id for view in after}

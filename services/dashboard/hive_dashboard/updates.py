@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from hive_contracts.approvals import ApprovalView
 from hive_contracts.messages import MessageState, MessageView
 from hive_contracts.questions import QuestionView
 from hive_dashboard.control import steering_of
@@ -41,6 +42,7 @@ class Updates:
         if before.approvals != after.approvals:
             self._hub.publish_everywhere("pending", str(len(after.pending)))
             self._hub.publish(HOME, "approvals", lambda: self._render.approvals(after.pending))
+            self._approvals(before.approvals, after.approvals)
         self._agents(before, after)
         self._flow(before.flow, after.flow)
         self._inbox(before.inbox, after.inbox)
@@ -99,6 +101,16 @@ class Updates:
 
     def _publish_read(self, message: MessageView) -> None:
         self._hub.publish(HOME, f"read-{message.id}", lambda: self._render.letter_status(message))
+
+    def _approvals(self, before: tuple[ApprovalView, ...], after: tuple[ApprovalView, ...]) -> None:
+        """An open page of one that changed shows what became of it in the place of its form."""
+        known = {approval.id: approval.state for approval in before}
+        for approval in after:
+            if known.get(approval.id, approval.state) is not approval.state:
+                self._publish_outcome(approval)
+
+    def _publish_outcome(self, approval: ApprovalView) -> None:
+        self._hub.publish(HOME, f"approval-{approval.id}", lambda: self._render.outcome(approval))
 
     def _questions(self, before: tuple[QuestionView, ...], after: Snapshot) -> None:
         """A new one joins the end of the list; in the place of one that is closed stands what became of it."""

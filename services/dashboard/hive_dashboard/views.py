@@ -8,13 +8,14 @@ from datetime import datetime
 from typing import ClassVar
 
 from hive_contracts.agents import AgentState, ContainerStatus, Desired, TurnState
-from hive_contracts.approvals import ApprovalView
+from hive_contracts.approvals import ApprovalKind, ApprovalState, ApprovalView, BaseKind
 from hive_contracts.messages import MessageView
 from hive_contracts.questions import QuestionView
 from hive_dashboard.charts import Steps
 from hive_dashboard.diff import DiffFile
 from hive_dashboard.figures import Figures
 from hive_dashboard.kept import Kept
+from hive_dashboard.outlook import Base, Outlook
 from hive_dashboard.registry import AgentView
 from hive_dashboard.store import SessionView
 from hive_dashboard.store_audit import Action
@@ -160,23 +161,49 @@ class QuestionsPage:
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalFilter:
+    """Of the history; empty for all."""
+
+    agent: str = ""
+    kind: ApprovalKind | None = None
+    state: ApprovalState | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ApprovalsPage:
-    """`pending` wait for the operator, oldest first; `history` are the others, newest first."""
+    """`pending` wait for the operator, oldest first; `history` are the others, newest first.
+
+    `asked` is what the filter was set to, `agents` what it offers; `older` the address of the next page.
+    """
 
     TEMPLATE: ClassVar[str] = "approvals.html"
 
     shell: Shell
     pending: tuple[ApprovalView, ...]
     history: tuple[ApprovalView, ...]
+    asked: ApprovalFilter = ApprovalFilter()
+    agents: tuple[str, ...] = ()
+    older: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ApprovalPage:
+    """`base` is what the files are drawn against, of `bases`. `only`: the one file that is drawn, else all are.
+
+    `cut`: the diff is longer than what is kept of one.
+    """
+
     TEMPLATE: ClassVar[str] = "approval.html"
 
     shell: Shell
     approval: ApprovalView
+    outlook: Outlook
     files: tuple[DiffFile, ...]
+    bases: tuple[Base, ...] = ()
+    base: BaseKind = BaseKind.RUNNING
+    only: str = ""
+    cut: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

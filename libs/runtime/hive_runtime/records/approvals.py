@@ -176,6 +176,30 @@ class ApprovalReader:
         with read_only(self._path) as db:
             return [_view(row) for row in db.execute(query, {"limit": limit})] if db else []
 
+    def search(
+        self,
+        *,
+        agent: str = "",
+        kind: ApprovalKind | None = None,
+        state: ApprovalState | None = None,
+        before: str = "",
+        limit: int = 50,
+    ) -> list[ApprovalView]:
+        """Newest first, `before` an approval's id; without an argument, whatever its value."""
+        values = {"agent": agent, "kind": kind, "state": state, "before": before, "limit": limit}
+        with read_only(self._path) as db:
+            return [_view(row) for row in db.execute(_SEARCH, values)] if db else []
+
+
+_SEARCH: Final = """
+SELECT * FROM approvals
+WHERE (:agent = '' OR agent = :agent)
+  AND (:kind IS NULL OR kind = :kind)
+  AND (:state IS NULL OR state = :state)
+  AND (:before = '' OR (requested_at, id) < (SELECT requested_at, id FROM approvals WHERE id = :before))
+ORDER BY requested_at DESC, id DESC LIMIT :limit
+"""
+
 
 def _insert(db: sqlite3.Connection, approval: ApprovalView, diffs: Sequence[StoredDiff]) -> bool:
     values = {
