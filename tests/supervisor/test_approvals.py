@@ -15,6 +15,7 @@ from tests.support.waiting import eventually
 
 from hive_contracts.agents import CommandDone, CommandFailed, ContainerStatus, SpawnAgent, StartAgent, StopAgent
 from hive_contracts.approvals import ApprovalState, ApprovalView, Decision, FetchConfig, RequestApply, ResolveApproval
+from hive_contracts.drafts import DraftView, RequestSpawnCommit
 from hive_contracts.envelope import Envelope
 from hive_contracts.models import AgentConfig
 from hive_runtime.records.approvals import ApprovalReader
@@ -25,27 +26,34 @@ pytestmark = pytest.mark.system
 
 
 class Desk:
-    """The manager's clone and the operator's decisions, about ada."""
+    """The manager's clone and the operator's decisions, about one agent."""
 
-    def __init__(self, hive: Hive, folder: Path) -> None:
+    def __init__(self, hive: Hive, folder: Path, agent: str = "ada") -> None:
         self.hive = hive
         self.folder = folder
+        self.agent = agent
         self.reader = ApprovalReader(hive.data_dir / "approvals.sqlite")
-        self.repository = ConfigRepository(hive.data_dir / "configs" / "ada.git")
+        self.repository = ConfigRepository(hive.data_dir / "configs" / f"{agent}.git")
         self.clone: Clone | None = None
         self.asked = 0
 
     async def fetch(self) -> Clone:
-        answer = await wish(self.hive, FetchConfig(name="ada"), key=f"f{self.asked}")
+        answer = await wish(self.hive, FetchConfig(name=self.agent), key=f"{self.agent}f{self.asked}")
         assert answer.type == CommandDone.TYPE, answer.data
         self.asked += 1
-        return clone_of(base64.b64decode(answer.data["result"]["bundle"]), self.folder / f"clone{self.asked}")
+        return clone_of(base64.b64decode(answer.data["result"]["bundle"]), self.folder / f"{self.agent}{self.asked}")
 
     async def ask(self, clone: Clone, commit: str, *, key: str = "") -> Envelope:
         self.asked += 1
         bundle = base64.b64encode(clone.bundle(commit)).decode()
-        request = RequestApply(name="ada", commit=commit, bundle=bundle, description="better")
-        return await wish(self.hive, request, key=key or f"a{self.asked}")
+        request = RequestApply(name=self.agent, commit=commit, bundle=bundle, description="better")
+        return await wish(self.hive, request, key=key or f"{self.agent}a{self.asked}")
+
+    async def ask_spawn(self, clone: Clone, commit: str) -> dict[str, Any]:
+        self.asked += 1
+        bundle = base64.b64encode(clone.bundle(commit)).decode()
+        request = RequestSpawnCommit(name=self.agent, commit=commit, bundle=bundle, description="new")
+        return asked(await wish(self.hive, request, key=f"{self.agent}s{self.asked}"))
 
     async def decide(self, approval: str, commit: str, decision: Decision = Decision.APPROVE) -> Envelope:
         return await self.hive.command(ResolveApproval(id=approval, decision=decision, commit=commit, note="so"))
@@ -54,6 +62,9 @@ class Desk:
         found = self.reader.get(identity)
         assert found
         return found
+
+    def draft(self) -> DraftView | None:
+        return next((draft for draft in self.reader.drafts() if draft.name == self.agent), None)
 
     async def until(self, identity: str, state: ApprovalState) -> ApprovalView:
         async def there() -> bool:
@@ -172,7 +183,8 @@ def test_a_hostile_or_mistaken_commit_never_reaches_the_operator(redis: RedisSer
         assert "agent.toml:1: netwrk: no such key" in refused.data["reason"]
         same = clone.write(agent_toml='model = "sonnet"\n')
         assert "changes nothing" in (await desk.ask(clone, same)).data["reason"]
-        assert desk.reader.recent() == []
+        assert desk.reader.pending() == []
+        assert set(desk.repository.all_tags()) == set(), "nothing of it is kept"
 
     at_a_desk(redis, tmp_path, story)
 

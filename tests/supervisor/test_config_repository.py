@@ -214,7 +214,7 @@ def bomb(_: bytes) -> bytes:
         (flipped, "git index-pack refused it"),
         (lying, "malformed"),
         (bomb, "git index-pack refused it"),
-        (lambda _: b"", "not a git bundle"),
+        (lambda _: b"", "there is no commit"),
         (lambda _: b"PACK" * 100, "not a git bundle"),
         (lambda bundle: bundle.replace(b"v2", b"v3", 1), "not a git bundle"),
         (lambda bundle: bundle + b"x" * MAX_BUNDLE_BYTES, "at most 1048576"),

@@ -77,11 +77,12 @@ class TakeOverDraft(Payload):
 
 
 class DraftChanged(Payload):
-    """There is a draft, or it has another commit or author."""
+    """There is a draft, or it has another commit or author. `taken_over`: the operator took it from a manager."""
 
     TYPE: ClassVar[str] = "draft.changed"
 
     draft: DraftView
+    taken_over: bool = False
 
 
 class DraftEnded(Payload):

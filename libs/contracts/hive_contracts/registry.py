@@ -42,7 +42,7 @@ CARRIED: Final[tuple[tuple[type[Payload], tuple[str, ...]], ...]] = (
     (questions.QuestionAnswered, (CONTROL, EVENTS)),
     (questions.QuestionExpired, (EVENTS,)),
     (questions.QuestionCancelled, (EVENTS,)),
-    (permissions.PatternProposed, (EVENTS,)),
+    (permissions.PatternProposed, (COMMANDS, EVENTS)),
     (reminders.SetReminder, (OUTBOX,)),
     (reminders.CancelReminder, (OUTBOX,)),
     (reminders.ReminderSet, (EVENTS,)),

@@ -25,7 +25,8 @@ from hive_contracts.agents import (
     ContainerCrashed,
     TurnState,
 )
-from hive_contracts.approvals import ApprovalResolved, ApprovalState
+from hive_contracts.approvals import ApprovalKind, ApprovalResolved, ApprovalState, ApprovalView
+from hive_contracts.drafts import DraftChanged, DraftEnded
 from hive_contracts.envelope import Envelope, MalformedEnvelope, Payload
 from hive_contracts.errors import Unavailable
 from hive_contracts.names import MANAGER, OPERATOR
@@ -36,6 +37,17 @@ OLDEST: Final = timedelta(days=1)
 
 LINE: Final = 200
 ERROR, NOTE = 1500, 2000
+
+_DONE: Final = {
+    ApprovalKind.SPAWN: "it is there",
+    ApprovalKind.SPAWN_COMMIT: "it is there",
+    ApprovalKind.PURGE: "nothing of it is left",
+}
+_RESTORED: Final = {
+    ApprovalKind.SPAWN: "its draft stays",
+    ApprovalKind.SPAWN_COMMIT: "its draft stays",
+    ApprovalKind.PURGE: "look at what is left",
+}
 
 log = structlog.get_logger()
 
@@ -64,22 +76,44 @@ def _needs_login(fact: AgentNeedsLogin) -> Notice:
 def _resolved(fact: ApprovalResolved) -> Notice:
     """To who asked; that it is approved is told with what became of it."""
     approval = fact.approval
-    if approval.state is ApprovalState.APPROVED:
+    own = approval.requester == OPERATOR
+    if approval.state is ApprovalState.APPROVED or (own and approval.state is ApprovalState.DEPLOYED):
         return Notice((), "")
     words = {
-        ApprovalState.DEPLOYED: "was approved and is deployed",
-        ApprovalState.FAILED: "was approved, but failed; what ran before runs again",
+        ApprovalState.DEPLOYED: f"was approved and {_DONE.get(approval.kind, 'is deployed')}",
+        ApprovalState.FAILED: f"was approved, but failed; {_RESTORED.get(approval.kind, 'what ran before runs again')}",
         ApprovalState.DENIED: "was denied",
         ApprovalState.CHANGES_REQUESTED: "is not taken as it is: change it and ask again",
         ApprovalState.EXPIRED: "expired",
         ApprovalState.VOID: "is void",
     }
     said = words.get(approval.state, approval.state.value)
-    body = f"{approval.id}, commit {approval.commit[:12]} for {approval.agent}, {said}."
+    body = f"{approval.id}, {_what(approval)}, {said}."
     note = f"\nThe operator says: {approval.note}" if approval.note else ""
     error = f"\n{excerpt(approval.error, ERROR)}" if approval.error else ""
-    failed = (OPERATOR,) if approval.state is ApprovalState.FAILED else ()
-    return Notice((approval.requester, *failed), body + note[:NOTE] + error)
+    failed = (MANAGER, OPERATOR) if approval.state is ApprovalState.FAILED else ()
+    return Notice(tuple(dict.fromkeys((approval.requester, *failed))), body + note[:NOTE] + error)
+
+
+def _what(approval: ApprovalView) -> str:
+    match approval.kind:
+        case ApprovalKind.PURGE:
+            return f"the purge of {approval.agent}"
+        case ApprovalKind.PERMISSION_PATTERN:
+            return f"that {approval.agent} may run {excerpt(approval.pattern, LINE)} without asking"
+        case _:
+            return f"commit {approval.commit[:12]} for {approval.agent}"
+
+
+def _draft_changed(fact: DraftChanged) -> Notice:
+    people = (MANAGER,) if fact.taken_over else ()
+    return Notice(people, f"The operator took over the draft of {fact.draft.name}, and goes on with it.")
+
+
+def _draft_ended(fact: DraftEnded) -> Notice:
+    """To who worked on it; that an agent was made of it is told with the approval."""
+    people = () if fact.became or fact.draft.author == OPERATOR else (fact.draft.author,)
+    return Notice(people, f"The draft of {fact.draft.name} is discarded; its name is free again.")
 
 
 def _others(agent: str) -> tuple[str, ...]:
@@ -96,6 +130,8 @@ NOTICES: Final[Mapping[str, Callable[[Envelope], Notice]]] = dict[str, Any](
         _row(AgentFlooding, _flooding),
         _row(AgentNeedsLogin, _needs_login),
         _row(ApprovalResolved, _resolved),
+        _row(DraftChanged, _draft_changed),
+        _row(DraftEnded, _draft_ended),
     )
 )
 

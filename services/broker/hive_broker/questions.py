@@ -274,7 +274,9 @@ def _proposal(question: Question) -> list[Append]:
     fact = PatternProposed(
         agent=view.asker, tool=view.permission.tool, pattern=view.permission.pattern, question_id=view.id
     )
-    return [_fact(fact, question, "proposed")]
+    proposed = _fact(fact, question, "proposed")
+    wish = proposed.envelope.model_copy(update={"id": f"{view.id}:pattern", "subject": view.asker})
+    return [proposed, Append(streams.COMMANDS_SUPERVISOR, wish)]
 
 
 def _to_addressee(question: Question, key: str) -> Message:

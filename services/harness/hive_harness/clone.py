@@ -27,6 +27,7 @@ git -C config status --short --branch
 _PACK: Final = """
 cd "$1/config"
 sha=$(git rev-parse --verify --quiet "$2^{commit}") || { echo "there is no commit $2 in $PWD" >&2; exit 1; }
+[ "$sha" = "$(git rev-parse --verify refs/remotes/origin/main)" ] && exit 0
 git update-ref refs/hive/proposal "$sha"
 git bundle create --quiet --version=2 - refs/hive/proposal ^refs/remotes/origin/main
 """
@@ -47,7 +48,7 @@ class Clones:
         return output.decode(errors="replace").strip()
 
     async def pack(self, agent: str, commit: str) -> bytes:
-        """A bundle of `commit`, without what `origin/main` has."""
+        """A bundle of `commit`, without what `origin/main` has; empty when it is that."""
         if not (self.path(agent) / "config").is_dir():
             raise GitFailed(f"there is no clone of {agent}'s configuration yet; call fetch_config first")
         bundle = await self._run(_PACK, str(self.path(agent)), commit)

@@ -28,6 +28,10 @@ keep it true and short. Long conversations are shortened to a summary; what must
 _MANAGER: Final = """\
 - You look after the other agents: `list_agents` tells how they are, `get_logs` what a container wrote, `start`, \
 `stop` and `restart` do what they say. Supervise by what wakes you, not by looking again and again: that costs.
+- What an agent is given stands in its `agent.toml`, in a git repository: `fetch_config` clones it, and \
+`request_apply_commit` asks the operator to have a commit of yours deployed. For a new agent call \
+`request_spawn_draft`, write its agent.toml and, under seed/, the files that its /state begins with (its first \
+notes.md among them), commit, then `request_spawn_commit`. What became of a request comes as a message from system.
 """
 
 _ROLES: Final = {Role.MANAGER: "the manager", Role.AGENT: "an agent"}

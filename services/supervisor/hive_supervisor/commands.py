@@ -1,7 +1,7 @@
 """Commands from the dashboard: carried out once, answered by `correlation_id` on `hive:events`."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -61,7 +61,7 @@ _WANTED: Final = {StartAgent.TYPE: Desired.RUNNING, StopAgent.TYPE: Desired.STOP
 class Commands:
     """Changes the store, then lets the fleet do what it says."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - who does what commands ask for
         self,
         *,
         bus: Bus,
@@ -70,8 +70,11 @@ class Commands:
         retention: Retention,
         rotation: Rotation,
         answering: Sequence[Answering],
+        spawned: Callable[[Envelope], Awaitable[None]],
     ) -> None:
+        """`spawned`: keeps that the operator made an agent; it may be told again."""
         self._bus = bus
+        self._spawned = spawned
         self._answering = answering
         self._store = store
         self._fleet = fleet
@@ -97,11 +100,24 @@ class Commands:
         for entry in entries:
             command = _decoded(entry)
             with bound_contextvars(correlation=command.id if command else ""):
+                if command and (one := next((one for one in self._answering if one.takes(command)), None)):
+                    tasks.create_task(self._have_answered(entry, command, one))
+                    continue
                 begun = await self._begin(command, again=entry.redelivered) if command else []
                 if command and isinstance(begun, str):
                     tasks.create_task(self._finish(entry, command, begun))
                 elif not isinstance(begun, str):
                     await self._reply(entry, begun)
+
+    async def _have_answered(self, entry: Entry, command: Envelope, one: Answering) -> None:
+        """By who takes such commands; no other command waits for it."""
+        try:
+            check_wish(command)
+            result = await one.answer(command)
+            told = _told(command, CommandDone(command=command.type, subject=command.subject, result=result))
+        except (MalformedEnvelope, HiveError) as error:
+            told = self._tell(command, _refusal(error))
+        await persist(lambda: self._reply(entry, told))
 
     async def _finish(self, entry: Entry, command: Envelope, name: str) -> None:
         answer = await self._outcome(command, name)
@@ -115,10 +131,7 @@ class Commands:
         """The answer, if there is one by now; else the name of an agent: it is to be answered once that is settled."""
         try:
             check_wish(command)
-            for one in self._answering:
-                if (found := await one.answer(command)) is not None:
-                    return _told(command, CommandDone(command=command.type, subject=command.subject, result=found))
-        except (MalformedEnvelope, HiveError) as error:
+        except HiveError as error:
             return self._tell(command, _refusal(error))
         try:
             answer: Answer | str | None = self._store.answer(command.id)
@@ -126,6 +139,8 @@ class Commands:
                 answer = await self._carry_out(command)
             elif again and command.type in _ONCE:
                 answer = await self._let_happen(command, str(command.data["name"]), again=True)
+            if command.type == SpawnAgent.TYPE:
+                await self._spawned(command)
         except Unavailable:
             raise  # our store or Redis is away: the command comes again
         except (MalformedEnvelope, HiveError) as error:

@@ -1,9 +1,11 @@
 """All agents: their keepers, and what a keeper needs of the rest of the supervisor."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 from structlog.contextvars import bind_contextvars
@@ -27,11 +29,12 @@ from hive_runtime.bus import Bus
 from hive_runtime.errors import StoreUnavailable
 from hive_runtime.wiping import wipe
 from hive_supervisor.containers import Premises, log_file, model_of, spec_for
+from hive_supervisor.errors import AgentDestroyed
 from hive_supervisor.keeper import Keeper
 from hive_supervisor.life import Life, Throttle
 from hive_supervisor.principals import Principals
 from hive_supervisor.registry import Registry
-from hive_supervisor.runtimes.base import ContainerRuntime, ContainerSpec, Imaged
+from hive_supervisor.runtimes.base import ContainerRuntime, ContainerSpec, Imaged, SeedFile
 from hive_supervisor.slots import Slots
 from hive_supervisor.store import Agent, NewAgent, SupervisorStore
 from hive_supervisor.versions import behind, version_of
@@ -44,6 +47,18 @@ READY_WAIT_MS: Final = 250
 """How long one look for the harness's report waits for its live stream, in milliseconds."""
 
 log = structlog.get_logger()
+
+
+class Origins(Protocol):
+    """Where agents come from: their configurations. Its methods may block."""
+
+    def seed(self, name: str) -> tuple[SeedFile, ...]:
+        """What the state of a new agent begins with."""
+        ...
+
+    def keeps(self, name: str) -> bool:
+        """Whether its repository outlives its purge."""
+        ...
 
 
 class Fleet:
@@ -73,10 +88,16 @@ class Fleet:
         self._image = ""
         self._slots = Slots(premises.config.start_at_once)
         self._behind: dict[str, str] = {}
+        self._origins: Origins | None = None
+        self._when_purged: Callable[[str], Awaitable[None]] | None = None
         log_file(premises.data_dir, MANAGER).parent.mkdir(parents=True, exist_ok=True)
         with store.unit() as unit:
             unit.add(NewAgent(MANAGER, Role.MANAGER), datetime.now(UTC))
         self.reload()
+
+    def attend(self, origins: Origins, when_purged: Callable[[str], Awaitable[None]]) -> None:
+        """Before `run`: who has the configurations, and is told of each purge while it is done."""
+        self._origins, self._when_purged = origins, when_purged
 
     def reload(self) -> None:
         """Take from the store which agents there are and what is wanted of them."""
@@ -120,6 +141,46 @@ class Fleet:
         """What the configuration of `name` is; None when it is nobody's name, or a destroyed one's."""
         agent = self._agents.get(name)
         return agent.config if agent and agent.desired.is_there else None
+
+    def kept(self, name: str) -> AgentConfig | None:
+        """What the configuration of a destroyed agent was; None when there is none of that name."""
+        agent = self._agents.get(name)
+        return agent.config if agent and agent.desired is Desired.DESTROYED else None
+
+    async def spawn(self, name: str, description: str, config: AgentConfig) -> ContainerStatus | None:
+        """Make it, or bring it back, with exactly this configuration; what its container is once that is settled.
+
+        Nothing new when it is there already. Raises `AgentDestroyed` while it is being wiped.
+        """
+        with self._store.unit() as unit:
+            unit.add(NewAgent(name, Role.AGENT, description=description), datetime.now(UTC))
+            if unit.desired(name) is Desired.PURGED:
+                raise AgentDestroyed(f"{name} is being wiped now; ask again in a moment")
+            unit.configure(name, config)
+            unit.want(name, Desired.RUNNING)
+        await self.apply(name, lift=True)
+        await self.settled(name)
+        return self.status(name)
+
+    async def unspawn(self, name: str, kept: AgentConfig | None) -> None:
+        """Destroy it again with the configuration that was kept of it, or purge it when nothing was."""
+        with self._store.unit() as unit:
+            if kept is not None:
+                unit.configure(name, kept)
+            unit.want(name, Desired.PURGED if kept is None else Desired.DESTROYED)
+        await self._apply_if_there(name)
+
+    async def purge(self, name: str) -> None:
+        """Returns once nothing of it is left."""
+        with self._store.unit() as unit:
+            unit.want(name, Desired.PURGED)
+        await self._apply_if_there(name)
+
+    async def _apply_if_there(self, name: str) -> None:
+        self.reload()
+        if name in self._keepers:
+            await self.apply(name)
+            await self.settled(name)
 
     async def configure(self, name: str, config: AgentConfig) -> ContainerStatus | None:
         """Give it this configuration, and restart it if it is to run; what its container is once that is settled."""
@@ -191,7 +252,11 @@ class Fleet:
         await self.tell(AgentPurged(agent=name), name)
         await persist(lambda: self._principals.remove_agent(name))
         data_dir = self._premises.data_dir
-        for path in (data_dir / "agents" / name, data_dir / "configs" / f"{name}.git", log_file(data_dir, name)):
+        if self._when_purged:
+            await persist(partial(self._when_purged, name))
+        kept = self._origins is not None and self._origins.keeps(name)
+        repository = () if kept else (data_dir / "configs" / f"{name}.git",)
+        for path in (data_dir / "agents" / name, *repository, log_file(data_dir, name)):
             await persist(partial(asyncio.to_thread, wipe, path))
         with self._store.unit() as unit:
             unit.forget(name)
@@ -230,12 +295,10 @@ class Fleet:
         """For a keeper: the agent's user and streams are there, its last account is gone; its spec."""
         password = await persist(lambda: self._principals.fresh_agent(name))
         await persist(lambda: self._bus.hash_delete(streams.state(name), [streams.STATE_FIELD]))
-        premises = self._premises
-        return spec_for(
-            self._agents[name],
-            premises=premises,
-            password=password,
-        )
+        spec = spec_for(self._agents[name], premises=self._premises, password=password)
+        if self._origins is None or spec.state_dir.exists():
+            return spec
+        return replace(spec, seed=await asyncio.to_thread(self._origins.seed, name))
 
     async def ready(self, name: str) -> None:
         """For a keeper: returns once the harness has reported a state other than starting."""

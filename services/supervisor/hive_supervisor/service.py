@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from functools import partial
 from typing import Final
 
@@ -18,7 +18,9 @@ from hive_runtime.redis_trim import StreamTrimmer
 from hive_runtime.store_watch import tell_when_replaced
 from hive_supervisor.approvals.approvals import Approvals
 from hive_supervisor.approvals.deployment import Deployment
+from hive_supervisor.approvals.ledger import Ledger
 from hive_supervisor.commands import Commands
+from hive_supervisor.configs.configs import Configs
 from hive_supervisor.containers import Premises
 from hive_supervisor.fleet import SOURCE, Fleet
 from hive_supervisor.principals import Principals
@@ -83,16 +85,18 @@ async def serve(
     server = Server(bus, admin, principals=principals, fleet=fleet)
     log.info("supervisor started", runtime=runtime.name, reason=choice.reason, isolation=runtime.isolation)
     try:
-        await _keep_all(
-            premises,
-            looks=Looks(bus, runtime),
-            bus=bus,
-            admin=admin,
-            store=store,
-            principals=principals,
-            fleet=fleet,
-            server=server,
-        )
+        with closing(ApprovalWriter(premises.data_dir / "approvals.sqlite")) as book:
+            await _keep_all(
+                premises,
+                looks=Looks(bus, runtime),
+                bus=bus,
+                admin=admin,
+                store=store,
+                principals=principals,
+                fleet=fleet,
+                server=server,
+                book=book,
+            )
     finally:
         if ending.of_the_hive:
             await fleet.stop_all()
@@ -108,6 +112,7 @@ async def _keep_all(  # noqa: PLR0913 - all that tasks need
     principals: Principals,
     fleet: Fleet,
     server: Server,
+    book: ApprovalWriter,
 ) -> None:
     await server.restore()
     async with aclosing(StreamTrimmer(premises.address)) as trimmer, asyncio.TaskGroup() as group:
@@ -124,20 +129,22 @@ async def _keep_all(  # noqa: PLR0913 - all that tasks need
         group.create_task(server.watch())
         group.create_task(tell_when_replaced(store.base, bus, source=SOURCE, brought_back=BROUGHT_BACK))
         deployment = Deployment(fleet, timeout_s=premises.config.start_timeout_s + DEPLOY_MARGIN_S)
-        approvals = Approvals(
-            ApprovalWriter(premises.data_dir / "approvals.sqlite"),
-            configs_dir=premises.data_dir / "configs",
-            bus=bus,
-            config_of=fleet.config,
-            approved=deployment.add,
-            ttl_s=premises.config.approval_ttl_s,
-        )
+        ledger = Ledger(book, bus)
+        configs = Configs(premises.data_dir / "configs", fleet, book)
+        approvals = Approvals(ledger, configs, fleet, approved=deployment.add, ttl_s=premises.config.approval_ttl_s)
+        fleet.attend(configs, approvals.purged)
         answering = (looks, approvals)
         commands = Commands(
-            bus=bus, store=store, fleet=fleet, retention=retention, rotation=rotation, answering=answering
+            bus=bus,
+            store=store,
+            fleet=fleet,
+            retention=retention,
+            rotation=rotation,
+            answering=answering,
+            spawned=approvals.note_spawn,
         )
         group.create_task(approvals.run())
-        group.create_task(deployment.run(approvals))
+        group.create_task(deployment.run(ledger, configs))
         group.create_task(commands.run())
         group.create_task(rotation.run())
         group.create_task(retention.run())

@@ -38,8 +38,10 @@ def check_wish(command: Envelope) -> None:
 class Answering(Protocol):
     """Who answers some kinds of commands with what they ask for, and carries them out once by itself."""
 
-    async def answer(self, command: Envelope) -> dict[str, Any] | None:
-        """What was asked for; None when `command` is of another kind. Raises `HiveError`, `MalformedEnvelope`."""
+    def takes(self, command: Envelope) -> bool: ...
+
+    async def answer(self, command: Envelope) -> dict[str, Any]:
+        """What was asked for. Raises `HiveError`, `MalformedEnvelope`."""
         ...
 
 
@@ -50,14 +52,13 @@ class Looks:
         self._bus = bus
         self._runtime = runtime
 
-    async def answer(self, command: Envelope) -> dict[str, Any] | None:
-        match command.type:
-            case ListAgents.TYPE:
-                return {"agents": await self._agents()}
-            case GetLogs.TYPE:
-                return await self._logs(command.payload(GetLogs))
-            case _:
-                return None
+    def takes(self, command: Envelope) -> bool:
+        return command.type in (ListAgents.TYPE, GetLogs.TYPE)
+
+    async def answer(self, command: Envelope) -> dict[str, Any]:
+        if command.type == ListAgents.TYPE:
+            return {"agents": await self._agents()}
+        return await self._logs(command.payload(GetLogs))
 
     async def _agents(self) -> list[dict[str, Any]]:
         records = await self._bus.hash_all(streams.AGENTS)

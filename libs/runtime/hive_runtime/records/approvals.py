@@ -15,7 +15,7 @@ from hive_runtime.records.messages import from_milliseconds, milliseconds
 from hive_runtime.store import Store, read_only
 
 MIGRATIONS: Final = tuple(
-    files(__package__).joinpath(name).read_text() for name in ("approvals.sql", "approvals_2.sql")
+    files(__package__).joinpath(name).read_text() for name in ("approvals.sql", "approvals_2.sql", "approvals_3.sql")
 )
 
 
@@ -71,8 +71,39 @@ class ApprovalWriter:
         with self.base.reading() as db:
             return [_view(row) for row in db.execute(query, {"state": state.value})]
 
+    def of_agent(self, agent: str) -> list[ApprovalView]:
+        """All about `agent`, newest first."""
+        query = "SELECT * FROM approvals WHERE agent = :agent ORDER BY requested_at DESC, id DESC"
+        with self.base.reading() as db:
+            return [_view(row) for row in db.execute(query, {"agent": agent})]
+
+    def decided_by(self, approval_id: str) -> str:
+        """The id of the command that decided it; empty while none has."""
+        with self.base.reading() as db:
+            row = db.execute("SELECT decided_by FROM approvals WHERE id = :id", {"id": approval_id}).fetchone()
+        return row["decided_by"] if row else ""
+
+    def untold(self) -> list[ApprovalView]:
+        """Those whose state nobody was told yet, oldest first."""
+        query = "SELECT * FROM approvals WHERE told <> state ORDER BY requested_at, id"
+        with self.base.reading() as db:
+            return [_view(row) for row in db.execute(query)]
+
+    def told(self, approval: ApprovalView) -> None:
+        """Everybody was told of the state in which `approval` was read."""
+        values = {"id": approval.id, "state": approval.state.value}
+        with self.base.transaction() as db:
+            db.execute("UPDATE approvals SET told = :state WHERE id = :id", values)
+
     def move(
-        self, approval: ApprovalView, state: ApprovalState, *, at: datetime, note: str = "", error: str = ""
+        self,
+        approval: ApprovalView,
+        state: ApprovalState,
+        *,
+        at: datetime,
+        note: str = "",
+        error: str = "",
+        decided_by: str = "",
     ) -> ApprovalView | None:
         """From the state in which `approval` was read; None when it is in another by now."""
         values = {
@@ -82,9 +113,11 @@ class ApprovalWriter:
             "at": milliseconds(at),
             "note": note or approval.note,
             "error": error,
+            "decided_by": decided_by,
         }
         query = (
-            "UPDATE approvals SET state = :state, resolved_at = :at, note = :note, error = :error"
+            "UPDATE approvals SET state = :state, resolved_at = :at, note = :note, error = :error,"
+            " decided_by = CASE :decided_by WHEN '' THEN decided_by ELSE :decided_by END"
             " WHERE id = :id AND state = :before"
         )
         with self.base.transaction() as db:

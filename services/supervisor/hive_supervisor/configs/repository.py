@@ -10,12 +10,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from hive_contracts.agent_file import AgentFile
+from hive_contracts.agent_file import FILE_NAME, AgentFile
 from hive_contracts.approvals import MAX_BUNDLE_BYTES
 from hive_supervisor.configs.bundle import quarantine, resolve
 from hive_supervisor.configs.git import Git
-from hive_supervisor.configs.tree import agent_file, files_of
+from hive_supervisor.configs.tree import SEED, agent_file, files_of
 from hive_supervisor.errors import ConfigRefused
+from hive_supervisor.runtimes.base import SeedFile
 
 MAIN: Final = "refs/heads/main"
 MAX_DIFF_BYTES: Final = 1024**2
@@ -76,8 +77,14 @@ class ConfigRepository:
     def propose(self, proposal: str, bundle: bytes, commit: str) -> str:
         """Check what a container sent and pin its commit as `proposal/<proposal>`; the full sha.
 
-        Raises `ConfigRefused` or `InvalidAgentFile`, with nothing taken over.
+        An empty bundle is for a commit that is here already. Raises `ConfigRefused` or `InvalidAgentFile`, with
+        nothing taken over.
         """
+        if not bundle:
+            sha = resolve(self._git, commit)
+            agent_file(self._git, sha)
+            self.pin(proposal, sha)
+            return sha
         with quarantine(self.path, bundle) as incoming:
             sha = resolve(incoming, commit)
             agent_file(incoming, sha)
@@ -92,14 +99,17 @@ class ConfigRepository:
             )  # fmt: skip
         return sha
 
+    def pin(self, proposal: str, sha: str) -> None:
+        """Name a commit that is here `proposal/<proposal>`."""
+        self._git.run("update-ref", _ref(Tag.PROPOSAL, proposal), sha)
+
     def commit(self, files: Mapping[str, bytes], *, parent: str | None, author: str, message: str) -> str:
         """A commit that holds exactly `files`, on no branch yet. Raises `ConfigRefused`, `InvalidAgentFile`."""
-        tree = self._tree(files)
-        parents = ("-p", parent) if parent else ()
-        named = Git(self.path, {"GIT_AUTHOR_NAME": author, "GIT_AUTHOR_EMAIL": f"{author}@hive"})
-        sha = named.run("commit-tree", tree, *parents, stdin=message.encode()).decode().strip()
-        agent_file(self._git, sha)
-        return sha
+        return self._committed(self._tree(files), parent=parent, author=author, message=message)
+
+    def again(self, sha: str, *, parent: str, author: str, message: str) -> str:
+        """A commit on `parent` that holds exactly what `sha` holds, on no branch yet."""
+        return self._committed(f"{sha}^{{tree}}", parent=parent, author=author, message=message)
 
     def tag(self, kind: Tag, approval: str, sha: str, note: str = "") -> None:
         """Once; again with the same commit is nothing new. Raises `ConfigRefused` when it names another commit."""
@@ -127,8 +137,41 @@ class ConfigRepository:
         found = self._git.run("for-each-ref", "--sort=creatordate", "--format=%(refname)", prefix)
         return [name.removeprefix(prefix) for name in found.decode().splitlines()]
 
+    def all_tags(self) -> dict[str, dict[Tag, str]]:
+        """Approval → its tags, each with the commit that it names."""
+        found = self._git.run("for-each-ref", "--format=%(refname:lstrip=2) %(objectname) %(*objectname)", "refs/tags/")
+        tags: dict[str, dict[Tag, str]] = {}
+        for line in found.decode().splitlines():
+            name, *shas = line.split()
+            kind, _, approval = name.partition("/")
+            tags.setdefault(approval, {})[Tag(kind)] = shas[-1]
+        return tags
+
+    def drop_tag(self, kind: Tag, approval: str) -> None:
+        """Of a request that nobody knows of."""
+        self._git.run("update-ref", "-d", _ref(kind, approval))
+
+    def has(self, sha: str) -> bool:
+        """Whether that commit is here, and can be compared with."""
+        return self._git.try_("rev-parse", "--verify", "--quiet", f"{sha}^{{commit}}") is not None
+
+    def about(self, sha: str) -> Commit:
+        return self.history(sha, limit=1)[0]
+
     def agent_file(self, sha: str) -> AgentFile:
         return agent_file(self._git, sha)
+
+    def text(self, sha: str) -> str:
+        """Of its `agent.toml`, which is valid."""
+        return self._git.run("cat-file", "blob", f"{sha}:{FILE_NAME}").decode()
+
+    def seed(self, sha: str) -> tuple[SeedFile, ...]:
+        """What a new agent's state begins with, by its path there."""
+        found = [file for file in files_of(self._git, sha) if file.path.startswith(SEED)]
+        return tuple(
+            SeedFile(file.path.removeprefix(SEED), self._git.run("cat-file", "blob", file.object_id), file.executable)
+            for file in found
+        )
 
     def files(self, sha: str) -> dict[str, bytes]:
         """Path → content, of every file of a commit."""
@@ -155,6 +198,13 @@ class ConfigRepository:
         if len(found) > MAX_BUNDLE_BYTES:
             raise ConfigRefused(f"the repository is {len(found)} bytes; at most {MAX_BUNDLE_BYTES} are sent")
         return found
+
+    def _committed(self, tree: str, *, parent: str | None, author: str, message: str) -> str:
+        parents = ("-p", parent) if parent else ()
+        named = Git(self.path, {"GIT_AUTHOR_NAME": author, "GIT_AUTHOR_EMAIL": f"{author}@hive"})
+        sha = named.run("commit-tree", tree, *parents, stdin=message.encode()).decode().strip()
+        agent_file(self._git, sha)
+        return sha
 
     def _tree(self, files: Mapping[str, bytes]) -> str:
         index = self.path / "index.new"

@@ -15,6 +15,11 @@ MAX_PATH_BYTES: Final = 255
 _FILE_MODES: Final = {"100644", "100755"}
 _REFUSED_MODES: Final = {"120000": "a symbolic link", "160000": "a submodule"}
 _REFUSED_NAMES: Final = {".", "..", ".git", ".gitmodules", ".gitattributes"}
+SEED: Final = "seed/"
+"""What lies under it is copied into the state of an agent when that is made."""
+
+_OWN_NAMES: Final = {"home", "agents", "commands.json", "harness.json", "ended-turn.json"}
+"""What the hive itself keeps at the top of a state, besides names that begin with a dot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,4 +83,7 @@ def _path(raw: bytes) -> str:
     for part in path.split("/"):
         if part.lower() in _REFUSED_NAMES or not part or part != part.strip(" "):
             raise ConfigRefused(f"no file here may be called {path!r}")
+    first = path.removeprefix(SEED).split("/")[0].lower() if path.startswith(SEED) else ""
+    if first in _OWN_NAMES or first.startswith("."):
+        raise ConfigRefused(f"{path!r} would be one of the hive's own files in /state")
     return path

@@ -43,6 +43,15 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class SeedFile:
+    """A file that a new agent's state begins with. `path` is relative to it, with plain names only."""
+
+    path: str
+    content: bytes = field(repr=False)
+    executable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerSpec:
     """One agent's container.
 
@@ -53,6 +62,7 @@ class ContainerSpec:
     Only the harness can enter `harness_dir`, which is kept.
     `secrets`: file name → content, put where only the harness finds them (`HIVE_SECRETS_DIR`), who removes them; so
     each start needs a `create` before it.
+    `seed`: what `state_dir` holds from the beginning; nothing to do once it is there.
     `environment` must hold no secret that the agent may not read.
     `redis_socket`: its folder is what the container gets, for the socket is made anew when Redis starts.
     `image`: the image to make it of; empty for the newest that there is, or where the back-end has none.
@@ -71,6 +81,7 @@ class ContainerSpec:
     limits: Limits = field(default_factory=Limits)
     network: Network = Network.HOST
     image: str = ""
+    seed: tuple[SeedFile, ...] = ()
 
     @property
     def uid(self) -> int | None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from hive_supervisor.runtimes.base import ContainerSpec, Limits
+from hive_supervisor.runtimes.base import ContainerSpec, Limits, SeedFile
 from hive_supervisor.runtimes.ownership import hand_over
 
 _FILE: Final = "launch.json"
@@ -82,9 +82,24 @@ def _make_state(spec: ContainerSpec) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     (fresh / "home").mkdir(parents=True, mode=0o700)
     fresh.chmod(0o700)
+    for file in spec.seed:
+        _plant(fresh, file, spec.uid)
     _give(fresh / "home", spec.uid)
     _give(fresh, spec.uid)
     fresh.rename(spec.state_dir)
+
+
+def _plant(folder: Path, file: SeedFile, uid: int | None) -> None:
+    """Nobody else has been in `folder` yet, and a seed's paths were checked."""
+    path = folder
+    for part in Path(file.path).parent.parts:
+        path /= part
+        path.mkdir(mode=0o700, exist_ok=True)
+        _give(path, uid)
+    path /= Path(file.path).name
+    path.write_bytes(file.content)
+    path.chmod(0o700 if file.executable else 0o600)
+    _give(path, uid)
 
 
 def _give(path: Path, uid: int | None, *, group: int | None = None) -> None:
