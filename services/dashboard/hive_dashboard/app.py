@@ -33,7 +33,9 @@ from hive_dashboard.audit import Audited
 from hive_dashboard.pages import access as access_pages
 from hive_dashboard.pages import agent as agent_page
 from hive_dashboard.pages import approvals as approval_pages
+from hive_dashboard.pages import config as config_pages
 from hive_dashboard.pages import dead_letters as dead_letter_pages
+from hive_dashboard.pages import drafts as draft_pages
 from hive_dashboard.pages import home, sign_in, stream
 from hive_dashboard.pages import messages as message_pages
 from hive_dashboard.pages import questions as question_pages
@@ -74,12 +76,14 @@ def _routes() -> FastAPI:
     app.include_router(_named_elsewhere())
     for router in (
         home.router,
+        config_pages.router,
         agent_page.router,
         stats_page.router,
         message_pages.router,
         dead_letter_pages.router,
         question_pages.router,
         approval_pages.router,
+        draft_pages.router,
         access_pages.router,
         sign_in.router,
         stream.router,

@@ -128,6 +128,13 @@ def edit_of(path: str, before: str, after: str) -> DiffFile:
     return _drawn(DiffFile(_shown(path), tuple(_line(line) for line in body)), marks=len(body) <= MAX_MARKED)
 
 
+def text_of(path: str, text: str) -> DiffFile:
+    """A file as it is, with numbers and colours."""
+    lines = text.removesuffix("\n").split("\n") if text else []
+    same = (DiffLine(LineKind.SAME, _shown(line), number, number) for number, line in enumerate(lines, 1))
+    return _drawn(DiffFile(_shown(path), tuple(same)), marks=False)
+
+
 def _parsed(diff: str) -> Iterator[DiffFile]:
     file: DiffFile | None = None
     lines: list[DiffLine] = []

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from hive_contracts.agents import TurnOutcome
 from hive_contracts.approvals import ApprovalView
+from hive_contracts.drafts import DraftView
 from hive_contracts.messages import MessageView
 from hive_contracts.outcomes import CONSEQUENCES
 from hive_contracts.questions import QuestionView
@@ -94,6 +95,9 @@ class Renderer:
     def outcome(self, approval: ApprovalView) -> str:
         """What became of it, or the form that decides."""
         return self._macro("approval", "outcome", approval)
+
+    def drafts(self, drafts: tuple[DraftView, ...]) -> str:
+        return self._macro("drafts", "draft_list", drafts)
 
     def head(self, agent: AgentView) -> str:
         return self._macro("agents", "head", agent)

@@ -43,6 +43,8 @@ class Updates:
             self._hub.publish_everywhere("pending", str(len(after.pending)))
             self._hub.publish(HOME, "approvals", lambda: self._render.approvals(after.pending))
             self._approvals(before.approvals, after.approvals)
+        if before.drafts != after.drafts:
+            self._hub.publish(HOME, "drafts", lambda: self._render.drafts(after.drafts))
         self._agents(before, after)
         self._flow(before.flow, after.flow)
         self._inbox(before.inbox, after.inbox)

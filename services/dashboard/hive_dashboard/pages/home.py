@@ -38,6 +38,7 @@ def render_home(
         flow=now.flow,
         questions=now.questions,
         approvals=now.pending,
+        drafts=now.drafts,
         letters=tuple((message, reply_form(message, nonce=new_id())) for message in now.inbox),
         compose=compose or ComposeForm(to=names[0] if names else "", recipients=names, nonce=new_id()),
         spawn_name=spawn_name,
