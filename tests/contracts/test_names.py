@@ -67,3 +67,6 @@ def test_the_body_limit_counts_bytes() -> None:
 def test_an_error_crosses_a_boundary_by_its_code() -> None:
     assert type(error_from_code("body_too_long", "x")) is BodyTooLong
     assert type(error_from_code("from the future", "x")) is HiveError
+    foreign = error_from_code("agent_exists", "x", 409)
+    assert (foreign.code, foreign.status, str(foreign)) == ("agent_exists", 409, "x")
+    assert type(error_from_code("from the future", "x", 200)) is HiveError

@@ -60,6 +60,46 @@ def test_a_commit_of_the_managers_is_looked_at_approved_and_deployed() -> None:
         assert "Nothing waits for you" in running.cli("approvals")
 
 
+def test_the_manager_drafts_an_agent_and_the_operator_approves_changes_and_rolls_back() -> None:
+    with hive() as running:
+        made = json.loads(call(running, "hm1nd", "request_spawn_draft", name="lin"))
+        assert "lin" in running.cli("drafts")
+        running.cli("spawn", "lin", status=4)
+        path = made["path"]
+        sha = committed(
+            running,
+            path,
+            "mkdir -p seed && echo 'the garden is yours' > seed/notes.md && echo 'effort = \"low\"' >> agent.toml",
+        )
+        asked = call(
+            running, "hm1nd", "request_spawn_commit", name="lin", commit_ref=sha[:12], description="a gardener"
+        )
+        approval = asked.split()[0]
+        assert state(running, approval) == "pending", asked
+        assert "the garden is yours" in running.cli("approval", approval)
+        running.cli("approve", approval)
+        wait_until(lambda: state(running, approval) == "deployed", within_s=60)
+        assert "Nothing is being drafted" in running.cli("drafts")
+        told_all = tell(running, "lin", "!bash cat notes.md")
+        assert "the garden is yours" in told_all
+
+        assert 'effort = "low"' in running.cli("config", "lin")
+        (running.data_dir / "mine.toml").write_text('effort = "high"\n')
+        assert "runs with it" in running.cli("config", "lin", "--file", str(running.data_dir / "mine.toml"))
+        assert running.api("GET", "/agents/lin")["config"]["effort"] == "high"
+        running.cli("rollback", "lin")
+        assert running.api("GET", "/agents/lin")["config"]["effort"] == "low"
+        kinds = [(one["kind"], one["requester"]) for one in running.api("GET", "/approvals")["approvals"]]
+        assert kinds == [("apply_commit", "operator")] * 2 + [("spawn_commit", "hm1nd")]
+
+
+def committed(running: Hive, path: str, work: str) -> str:
+    """The manager does `work` in its clone at `path` and commits all; the sha."""
+    done = f"{work} && git add -A && git commit -qm new && git rev-parse HEAD > $state/sha"
+    tell(running, "hm1nd", f"!bash state=$PWD && cd {path} && {done}")
+    return (running.data_dir / "agents" / "hm1nd" / "state" / "sha").read_text().strip()
+
+
 def test_a_supervisor_that_is_killed_while_it_deploys_goes_on_with_it() -> None:
     with hive() as running:
         running.cli("spawn", "ada")

@@ -223,7 +223,8 @@ class CommandDone(Payload):
 
 
 class CommandFailed(Payload):
-    """The command with this `correlation_id` was refused or failed; nothing was changed. `code` is an error code."""
+    """The command with this `correlation_id` was refused or failed; nothing was changed. `code` is an error code, and
+    `status` what it means in HTTP."""
 
     TYPE: ClassVar[str] = "command.failed"
 
@@ -231,6 +232,7 @@ class CommandFailed(Payload):
     subject: str = ""
     code: str
     reason: str
+    status: int = 500
 
 
 class AgentCreated(Payload):

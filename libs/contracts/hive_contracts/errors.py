@@ -18,6 +18,7 @@ HiveError
 Services add their own under these in their `errors.py`. `code` is stable and part of the API.
 """
 
+from functools import lru_cache
 from typing import ClassVar
 
 
@@ -90,13 +91,32 @@ class Unavailable(HiveError):
     status = 503
 
 
+class _Foreign(HiveError):
+    """One that only another service knows."""
+
+
 def _family(root: type[HiveError]) -> dict[str, type[HiveError]]:
     found = {root.code: root}
     for child in root.__subclasses__():
+        if child is _Foreign:
+            continue
         found |= _family(child)
     return found
 
 
-def error_from_code(code: str, text: str) -> HiveError:
-    """The error that `code` names, to raise again on this side of a boundary; `HiveError` for a code unknown here."""
-    return _family(HiveError).get(code, HiveError)(text)
+def error_from_code(code: str, text: str, status: int = HiveError.status) -> HiveError:
+    """The error that `code` names, to raise again on this side of a boundary; a code unknown here has its `status`."""
+    known = _family(HiveError).get(code)
+    return known(text) if known else _foreign(code, status)(text)
+
+
+def status_of(code: str) -> int:
+    """Of an error that this service knows."""
+    return _family(HiveError).get(code, HiveError).status
+
+
+@lru_cache(maxsize=256)
+def _foreign(code: str, status: int) -> type[HiveError]:
+    if status == HiveError.status or not 400 <= status < 600:
+        return HiveError
+    return type("ForeignError", (_Foreign,), {"code": code, "status": status})

@@ -164,7 +164,7 @@ class Commands:
                 raise TimedOut(late) from None
         if answer.type == CommandFailed.TYPE:
             failed = answer.payload(CommandFailed)
-            raise error_from_code(failed.code, failed.reason)
+            raise error_from_code(failed.code, failed.reason, failed.status)
         return answer.payload(CommandDone).result
 
     async def handle_control(self, entries: list[Entry]) -> None:

@@ -25,7 +25,7 @@ from hive_contracts.agents import (
 )
 from hive_contracts.credentials import RotateCredentials
 from hive_contracts.envelope import Envelope, MalformedEnvelope
-from hive_contracts.errors import HiveError, Refused, Unavailable
+from hive_contracts.errors import HiveError, Refused, Unavailable, status_of
 from hive_contracts.models import RestartPolicy, SetModel
 from hive_contracts.names import MANAGER
 from hive_contracts.retention import SweepRetention
@@ -152,10 +152,8 @@ class Commands:
     def _tell(self, command: Envelope, answer: Answer) -> list[Append]:
         log.info("command answered", type=command.type, subject=command.subject, code=answer.code or "done")
         if answer.code:
-            refusal = CommandFailed(
-                command=command.type, subject=command.subject, code=answer.code, reason=answer.reason
-            )
-            return _told(command, refusal)
+            about = {"command": command.type, "subject": command.subject, "status": status_of(answer.code)}
+            return _told(command, CommandFailed(code=answer.code, reason=answer.reason, **about))
         return _told(command, CommandDone(command=command.type, subject=command.subject, result=self._now(command)))
 
     def _now(self, command: Envelope) -> dict[str, str]:
