@@ -48,6 +48,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "cancel-question": ("questions", "Take a question back."),
     "logs": ("logs", "Show the log of a service or an agent."),
     "retention": ("retention", "Remove what is old and done, or show what would go."),
+    "backup": ("backup", "Write one consistent archive of the hive, running or not."),
+    "restore": ("backup", "Make the hive of a backup again, in an empty data directory."),
     "image": ("image", "Make, list and remove the images that agents' containers are made of."),
     "setup": ("setup", "Install what hyperhive can use but does not bring."),
     "sign-in": ("sign_in", "Print a new one-time sign-in link."),

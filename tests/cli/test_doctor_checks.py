@@ -162,3 +162,10 @@ def test_ids_that_are_somebody_elses_are_wrong(tmp_path: Path) -> None:
     assert [finding.state for finding in ids()] == [State.OK]
     _agent(tmp_path, "ada", "claude", base=60_000)
     assert any("the user nobody" in finding.text for finding in ids())
+
+
+def test_what_a_killed_restore_left_beside_the_data_directory_is_removed(tmp_path: Path) -> None:
+    left = tmp_path / ".hive.restoring-0"
+    left.mkdir()
+    assert len(look(tmp_path / "hive", "leftovers", fix=True).mended) == 1
+    assert not left.exists()

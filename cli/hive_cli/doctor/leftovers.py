@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from hive_cli.backup import restore
 from hive_cli.doctor.site import Site
 from hive_cli.stack.leftovers import ProcessBook
 from hive_runtime.checkup import EVERYTHING, Finding, State
@@ -42,9 +43,11 @@ def _addresses(site: Site) -> Iterator[tuple[Path, str]]:
 
 def _partial(site: Site) -> Iterator[tuple[Path, str]]:
     """What was being written when its writer was killed. A running hive writes such files itself."""
+    data = site.data
+    for path in restore.leftovers(data):
+        yield path, "of a restore that was killed"
     if site.runs:
         return
-    data = site.data
     for folder in (data.root, data.run, data.secrets, data.redis):
         for path in sorted(folder.glob("*.partial")):
             yield path, "half written"

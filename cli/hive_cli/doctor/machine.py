@@ -20,19 +20,25 @@ LITTLE_BYTES: Final = 1_000_000_000
 
 
 def port(site: Site) -> Iterator[Finding]:
+    if site.runs and (address := _address(site)):
+        yield Finding(EVERYTHING, "port", State.OK, f"this hive runs at {address}")
+        return
     host, number = dashboard_place(site.data, site.environ, port=None)
     try:
         check_free(host, number)
     except Refused as error:
-        try:
-            find_hive(site.data)
-        except NotRunning:
-            text, _, fix = str(error).partition("; ")
-            yield Finding(EVERYTHING, "port", State.LACKS, text, fix)
-            return
-        yield Finding(EVERYTHING, "port", State.OK, f"{number} on {host}, where this hive runs")
-        return
-    yield Finding(EVERYTHING, "port", State.OK, f"{number} on {host} is free")
+        text, _, fix = str(error).partition("; ")
+        yield Finding(EVERYTHING, "port", State.LACKS, text, fix)
+    else:
+        yield Finding(EVERYTHING, "port", State.OK, f"{number} on {host} is free")
+
+
+def _address(site: Site) -> str:
+    """Empty when it does not say."""
+    try:
+        return find_hive(site.data).address
+    except NotRunning:
+        return ""
 
 
 def disk(site: Site) -> Iterator[Finding]:

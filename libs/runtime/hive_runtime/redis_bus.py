@@ -85,11 +85,11 @@ async def call(command: Awaitable[T]) -> T:
     return result
 
 
-def connect(address: RedisAddress, *, timeout_s: float = COMMAND_TIMEOUT_S) -> Redis:
-    """A client that never retries and gives up after `timeout_s`."""
+def connect(address: RedisAddress, *, timeout_s: float = COMMAND_TIMEOUT_S, decode: bool = True) -> Redis:
+    """A client that never retries and gives up after `timeout_s`. Without `decode` its replies are bytes."""
     options: dict[str, Any] = {
         **_login(address),
-        "decode_responses": True,
+        "decode_responses": decode,
         "encoding_errors": "replace",  # an agent may write any bytes; reading them must not fail
         "socket_timeout": timeout_s,
         "socket_connect_timeout": COMMAND_TIMEOUT_S,
