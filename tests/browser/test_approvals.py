@@ -16,7 +16,7 @@ def test_a_request_is_seen_and_approved(browser: Browser, viewport: ViewportSize
         page, complaints = signed_in(browser, running.sign_in_link(), viewport)
         page.evaluate("window.notReloaded = true")
         approval = request(running, "ada", commit(running, "ada", f'model = "{model}"\n'))
-        row = page.locator(f"#approvals #{approval}")
+        row = page.locator(f"#needs #need-{approval}")
         expect(row).to_be_visible(timeout=20_000)
         expect(page.locator("#nav-pending .pill")).to_have_text("1")
         assert page.evaluate("window.notReloaded") is True

@@ -44,7 +44,7 @@ def test_an_answer_arrives_without_a_reload(play: Callable[[Play], None], viewpo
         letter = page.locator("#inbox .letter", has_text="all is well")
         await expect(letter).to_be_visible()
         await expect(row.locator(".chip")).to_have_text("acked")
-        await expect(page).to_have_title("(1) Hive · hyperhive")
+        await expect(page).to_have_title("• Hive · hyperhive")
         await expect(page.locator("#compose textarea")).to_have_value("half a sentence I am still")
         await expect(page.locator("#compose textarea")).to_be_focused()
 
@@ -110,7 +110,7 @@ def test_a_gap_is_healed_by_rendering_anew_and_what_was_typed_stays(play: Callab
                  const main = document.getElementById("main");
                  main.setAttribute("sse-connect", stale.replace(/after=.*/, "after=0badcafe.1"));
                  const fresh = main.cloneNode(true); fresh.querySelector("#compose-keeper").remove();
-                 fresh.querySelector(".area-compose").append(main.querySelector("#compose-keeper"));
+                 fresh.querySelector(".area-side section").append(main.querySelector("#compose-keeper"));
                  main.replaceWith(fresh); htmx.process(fresh);
                }""",
             stale,
@@ -251,7 +251,7 @@ def test_two_operators_see_a_question_and_its_answer_at_once(play: Callable[[Pla
         await asks(stage, "What shall we call the bee?", options=("Clementine", "Bea"), ttl_seconds=600)
         await asks(stage, "And the wasp?")
         for page in (one, other):
-            await expect(page.locator("#questions .question")).to_have_count(2)
+            await expect(page.locator("#needs .need")).to_have_count(2)
         wasp = other.locator(".question", has_text="wasp").locator("textarea")
         await wasp.fill("half a sentence I am still")
 

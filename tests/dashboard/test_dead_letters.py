@@ -58,7 +58,10 @@ def test_the_page_lists_it_and_its_button_sends_it_again(tmp_path: Path) -> None
     async def scenario(hive: Opened, dead: str) -> None:
         await hive.sign_in()
         home = (await hive.browser.get("/")).text
-        assert '<a href="/dead-letters" id="nav-dead">Dead letters <span class="pill">1</span></a>' in home
+        assert (
+            '<a href="/dead-letters" id="nav-dead">Dead letters <span class="pill" data-count="dead">1</span></a>'
+            in home
+        )
         page = (await hive.browser.get("/dead-letters")).text
         assert "&lt;b&gt;poison&lt;/b&gt;" in page
         assert "5 tries failed, the last with: engine_crashed: exit status 9" in page

@@ -64,7 +64,7 @@ def test_what_is_kept_is_listed_with_size_and_age_and_can_be_revived(tmp_path: P
         state.mkdir(parents=True)
         (state / "notes.md").write_bytes(b"x" * 5_000)
         home = (await hive.browser.get("/")).text
-        assert "Kept of destroyed agents" in home
+        assert "Kept state" in home
         assert "5.0 kB" in home
         page = (await hive.browser.get("/agents/ada")).text
         assert "5.0 kB kept since it was destroyed" in page

@@ -96,7 +96,7 @@ def test_the_same_form_sent_twice_sends_once_but_another_text_is_another_message
 def test_mail_is_counted_answered_and_marked_read(tmp_path: Path) -> None:
     async def scenario(hive: Opened) -> None:
         await hive.scene.send("hm1nd", "operator", "I am done")
-        page = await shows(hive, "/", "<title>(1) Hive", "I am done", "/read")
+        page = await shows(hive, "/", "<title>• Hive", "I am done", "/read")
         found = re.search(r"/messages/(m-\w+)/read", page)
         assert found
         await hive.post("/send", to="hm1nd", body="thanks", in_reply_to=found[1], back="/")

@@ -134,9 +134,9 @@ def test_open_pages_see_the_question_come_and_the_answer_take_its_place(tmp_path
 
         await anext(follow)
         new_id = await ask(hive)
-        await read_until("event: question\n")
+        await read_until("event: need\n")
         await hive.api.post(f"/api/v1/questions/{new_id}/answer", json={"answer": "the other operator's"})
-        await read_until(f"event: closed-{new_id}\n")
+        await read_until(f"event: need-{new_id}\n")
         await read_until("the other operator&#39;s")
 
     in_a_hive(tmp_path, scenario)

@@ -24,6 +24,17 @@ class MessageState(StrEnum):
     EXPIRED = "expired"
 
 
+class MessageKind(StrEnum):
+    """What one may look for among messages. A message may be of several kinds."""
+
+    AGENTS = "agents"
+    OPERATOR = "operator"
+    SYSTEM = "system"
+    URGENT = "urgent"
+    BROADCAST = "broadcast"
+    WAITING = "waiting"
+
+
 class About(BaseModel):
     """What a message is about, for programs: a fact's type, the id of its subject, and the fact's fields."""
 
@@ -173,6 +184,20 @@ class MessageView(BaseModel):
     urgent: bool = False
     about: About | None = None
     steps: tuple["MessageStep", ...] = Field(default=())
+
+
+def kinds_of(message: MessageView) -> tuple[MessageKind, ...]:
+    """As `records.messages` finds them."""
+    ends, done = {message.sender, message.recipient}, (MessageState.ACKED, MessageState.DEAD, MessageState.EXPIRED)
+    found = {
+        MessageKind.AGENTS: "operator" not in ends and message.sender != "system",
+        MessageKind.OPERATOR: "operator" in ends,
+        MessageKind.SYSTEM: message.sender == "system",
+        MessageKind.URGENT: message.urgent,
+        MessageKind.BROADCAST: message.broadcast,
+        MessageKind.WAITING: message.state not in done,
+    }
+    return tuple(kind for kind, fits in found.items() if fits)
 
 
 class MessageStep(BaseModel):

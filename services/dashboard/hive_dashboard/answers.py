@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from hive_contracts.errors import HiveError
 from hive_dashboard.errors import NotSignedIn
-from hive_dashboard.parts import parts_of
+from hive_dashboard.parts import look_of_request, parts_of
 from hive_dashboard.views import ErrorPage, Flash, FlashFragment, Shell
 
 PROBLEM = "application/problem+json"
@@ -55,7 +55,8 @@ def problem(status: int, code: str, detail: str) -> JSONResponse:
 def _error_page(request: Request, status: int, detail: str) -> Response:
     parts = parts_of(request)
     session = parts.auth.session(request)
-    shell = Shell(title=_phrase(status), path="", csrf=session.csrf if session else "")
+    csrf = session.csrf if session else ""
+    shell = Shell(title=_phrase(status), path="", csrf=csrf, look=look_of_request(request))
     view = ErrorPage(shell, status=status, heading=_phrase(status), detail=_sentence(detail))
     return HTMLResponse(parts.renderer.page(view), status_code=status)
 

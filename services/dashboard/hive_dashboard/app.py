@@ -36,9 +36,10 @@ from hive_dashboard.pages import approvals as approval_pages
 from hive_dashboard.pages import config as config_pages
 from hive_dashboard.pages import dead_letters as dead_letter_pages
 from hive_dashboard.pages import drafts as draft_pages
-from hive_dashboard.pages import home, sign_in, stream
+from hive_dashboard.pages import home, palette, settings, sign_in, stream
 from hive_dashboard.pages import messages as message_pages
 from hive_dashboard.pages import questions as question_pages
+from hive_dashboard.pages import retention as retention_pages
 from hive_dashboard.pages import stats as stats_page
 from hive_dashboard.parts import Parts, PartsOf, With, api_client
 from hive_dashboard.render import STATIC
@@ -85,6 +86,9 @@ def _routes() -> FastAPI:
         approval_pages.router,
         draft_pages.router,
         access_pages.router,
+        palette.router,
+        retention_pages.router,
+        settings.router,
         sign_in.router,
         stream.router,
     ):

@@ -6,7 +6,7 @@ import os
 import secrets
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from hive_dashboard import audit
 from hive_dashboard.errors import Forbidden, NotSignedIn, TooManyAttempts
+from hive_dashboard.look import Look
 from hive_dashboard.secrets_kept import hash_of
 from hive_dashboard.security import SAFE_METHODS
 from hive_dashboard.store import SessionStore, session_name
@@ -29,9 +30,10 @@ SIGN_IN_WINDOW_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A signed-in browser. `csrf` is derived from the secret, so that nothing more has to be kept."""
+    """A signed-in browser, and how it wants pages. `csrf` is derived from the secret: nothing more has to be kept."""
 
     secret: str
+    look: Look = field(default_factory=Look)
 
     @property
     def csrf(self) -> str:

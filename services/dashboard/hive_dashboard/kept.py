@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,26 @@ class Kept:
 def kept_of(agents: Iterable[AgentView], data_dir: Path) -> tuple[Kept, ...]:
     """One for each destroyed agent. Blocks."""
     return tuple(_measured(agent, data_dir) for agent in agents if agent.desired is Desired.DESTROYED)
+
+
+class KeptSizes:
+    """Remembers what was measured: nothing of a destroyed agent changes while it is destroyed."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._known: dict[tuple[str, datetime], Kept] = {}
+
+    def of(self, agents: Iterable[AgentView]) -> tuple[Kept, ...]:
+        """One for each destroyed agent. Blocks."""
+        gone = [agent for agent in agents if agent.desired is Desired.DESTROYED]
+        self._known = {
+            key: self._known.get(key) or _measured(agent, self._data_dir) for agent in gone for key in [_key(agent)]
+        }
+        return tuple(replace(self._known[_key(agent)], agent=agent) for agent in gone)
+
+
+def _key(agent: AgentView) -> tuple[str, datetime]:
+    return agent.name, agent.container_since
 
 
 def _measured(agent: AgentView, data_dir: Path) -> Kept:

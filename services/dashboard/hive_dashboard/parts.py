@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, cast
@@ -18,7 +18,9 @@ from hive_dashboard.commands import Commands
 from hive_dashboard.config import DashboardSettings
 from hive_dashboard.hub import Hub
 from hive_dashboard.inbox import OperatorInbox
+from hive_dashboard.kept import KeptSizes
 from hive_dashboard.live import Live
+from hive_dashboard.look import Look, cookie_name, look_in
 from hive_dashboard.metrics import Metrics
 from hive_dashboard.render import Renderer
 from hive_dashboard.snapshot import Snapshots
@@ -71,6 +73,7 @@ class Parts:
     approvals: ApprovalReader
     renderer: Renderer
     clock: Callable[[], datetime]
+    kept: KeptSizes
     flashes: Flashes = field(default_factory=Flashes)
     metrics: Metrics = field(default_factory=Metrics)
 
@@ -104,9 +107,14 @@ def parts_of(request: Request) -> Parts:
     return cast(Parts, request.state.parts)
 
 
+def look_of_request(request: Request) -> Look:
+    return look_in(request.cookies.get(cookie_name(parts_of(request).config.port), ""))
+
+
 async def signed_in(request: Request) -> Session:
     """The session of a page's request. On a post the form must be ours."""
-    session = parts_of(request).auth.require_session(request)
+    parts = parts_of(request)
+    session = replace(parts.auth.require_session(request), look=look_of_request(request))
     if request.method == "POST":
         token = request.headers.get(CSRF_HEADER) or (await request.form()).get(CSRF_FIELD)
         session.check_csrf(token)

@@ -16,9 +16,14 @@ log = structlog.get_logger()
 
 
 class AgentView(AgentRecord):
-    """An agent as pages and API give it. `state` is the container's own word and untrusted, the rest is the host's."""
+    """An agent as pages and API give it. `state` is the container's own word and untrusted, the rest is the host's.
+
+    `task`: the beginning of the message that its turn is about. `turns`: how many in each of the last hours.
+    """
 
     unread: int = 0
+    task: str = ""
+    turns: tuple[int, ...] = ()
     state: AgentState | None = None
 
     @property

@@ -16,18 +16,21 @@ from markupsafe import Markup
 from hive_contracts.agents import TurnOutcome
 from hive_contracts.approvals import ApprovalView
 from hive_contracts.drafts import DraftView
-from hive_contracts.messages import MessageView
+from hive_contracts.messages import MessageView, kinds_of
 from hive_contracts.outcomes import CONSEQUENCES
-from hive_contracts.questions import QuestionView
 from hive_dashboard.control import sign_in_host, steering_of
+from hive_dashboard.look import LEET, Look, Theme
+from hive_dashboard.needs import Need
 from hive_dashboard.registry import AgentView
 from hive_dashboard.text import clean, one_line
+from hive_dashboard.threads import Thread
 from hive_dashboard.turns import Ending, Row, Turn
-from hive_dashboard.views import ComposeForm, badge_of, reply_form
+from hive_dashboard.views import ComposeForm, Totals, badge_of, is_busy, reply_form
 from hive_dashboard.words import count, duration, money, relative
 
 STATIC: Final = Path(str(files("hive_dashboard"))) / "static"
 HUES: Final = 8
+SPARK_HEIGHT: Final = 16
 
 
 class _Compiled(BytecodeCache):
@@ -77,6 +80,10 @@ class Renderer:
             "count": count,
             "one_line": one_line,
             "between": between,
+            "spark": spark,
+            "kinds": kinds_of,
+            "busy": is_busy,
+            "heading": heading,
         }
 
     def page(self, view: Any) -> str:
@@ -89,8 +96,20 @@ class Renderer:
     def cards(self, agents: tuple[AgentView, ...]) -> str:
         return self._macro("agents", "cards", agents)
 
-    def approvals(self, pending: tuple[ApprovalView, ...]) -> str:
-        return self._macro("approvals", "approval_rows", pending)
+    def totals(self, totals: Totals) -> str:
+        return self._macro("agents", "totals", totals)
+
+    def need(self, need: Need) -> str:
+        """An item of the queue, with its form."""
+        return self._macro("needs", "need", need)
+
+    def need_face(self, need: Need) -> str:
+        """What is in it, anew."""
+        return self._macro("needs", "face", need, "", "/")
+
+    def settled(self, need: Need) -> str:
+        """What became of it, for its place in the queue."""
+        return self._macro("needs", "settled", need)
 
     def outcome(self, approval: ApprovalView) -> str:
         """What became of it, or the form that decides."""
@@ -123,9 +142,13 @@ class Renderer:
     def state(self, message: MessageView) -> str:
         return self._macro("messages", "state", message)
 
+    def thread(self, thread: Thread) -> str:
+        """A conversation of the operator's inbox, with its actions."""
+        return self._macro("messages", "thread", thread, reply_form(thread.received))
+
     def letter(self, message: MessageView) -> str:
-        """A message of the operator's inbox, with its actions."""
-        return self._macro("messages", "letter", message, reply_form(message))
+        """A message in its conversation."""
+        return self._macro("messages", "said", message)
 
     def letter_status(self, message: MessageView) -> str:
         return self._macro("messages", "letter_status", message, "")
@@ -133,14 +156,6 @@ class Renderer:
     def mail(self, messages: tuple[MessageView, ...]) -> str:
         """An agent's inbox."""
         return self._macro("messages", "mail", messages)
-
-    def question(self, question: QuestionView) -> str:
-        """An open question to the operator, with its form."""
-        return self._macro("questions", "question", question)
-
-    def closed_question(self, question: QuestionView) -> str:
-        """What became of it, for its place in the list."""
-        return self._macro("questions", "account", question)
 
     def banners(self, warnings: tuple[str, ...]) -> str:
         return self._macro("shell", "banners", warnings)
@@ -212,6 +227,19 @@ def _aware(time: datetime) -> datetime:
 
 def between(start: datetime, end: datetime) -> str:
     return duration(int((_aware(end) - _aware(start)).total_seconds() * 1000))
+
+
+def spark(turns: tuple[int, ...]) -> str:
+    """The bars of a small chart, as the path of an SVG that is `SPARK_HEIGHT` high and 3 wide a bar."""
+    most = max((*turns, 1))
+    bars = ((place * 3, max(2, round(SPARK_HEIGHT * turns / most))) for place, turns in enumerate(turns) if turns)
+    return "".join(f"M{x} {SPARK_HEIGHT}v-{height}h2v{height}z" for x, height in bars)
+
+
+def heading(words: str, look: Look) -> Markup | str:
+    """A heading as the chosen theme has it; what screen readers say stays plain."""
+    leet = LEET.get(words) if look.theme is Theme.VIBEC0RE else None
+    return Markup('<span aria-hidden="true">{}</span><span class="sr">{}</span>').format(leet, words) if leet else words
 
 
 def hue(name: str) -> str:

@@ -22,11 +22,13 @@ from hive_dashboard.errors import AddressTaken
 from hive_dashboard.events import Feed
 from hive_dashboard.hub import Hub
 from hive_dashboard.inbox import OperatorInbox
+from hive_dashboard.kept import KeptSizes
 from hive_dashboard.live import Live
 from hive_dashboard.parts import Parts
 from hive_dashboard.render import Renderer
 from hive_dashboard.security import LOOPBACK_NAMES
 from hive_dashboard.snapshot import Snapshots
+from hive_dashboard.sparks import Sparks
 from hive_dashboard.store import SessionStore
 from hive_dashboard.store_audit import AuditLog
 from hive_dashboard.store_tokens import TokenStore
@@ -183,6 +185,7 @@ def build(config: DashboardSettings, data_dir: Path, bus: Bus, *, clock: Callabl
             approvals=approvals,
             watcher=Updates(hub, renderer),
             gauge=Gauge(bus, data_dir),
+            sparks=Sparks(data_dir, clock),
             clock=clock,
             standing=lambda: (*network, *broken.warnings()),
         ),
@@ -196,6 +199,7 @@ def build(config: DashboardSettings, data_dir: Path, bus: Bus, *, clock: Callabl
         approvals=approvals,
         renderer=renderer,
         clock=clock,
+        kept=KeptSizes(data_dir),
     )
 
 

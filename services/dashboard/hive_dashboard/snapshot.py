@@ -21,7 +21,11 @@ from hive_contracts.errors import HiveError
 from hive_contracts.messages import MessageView
 from hive_contracts.names import MANAGER, OPERATOR
 from hive_contracts.questions import QuestionView
+from hive_dashboard.needs import Need, needs_of
 from hive_dashboard.registry import AgentView, ServiceView, read_agents, read_info, read_services, read_state
+from hive_dashboard.sparks import Sparks
+from hive_dashboard.text import one_line
+from hive_dashboard.threads import Thread, threads_of
 from hive_runtime.bus import Bus
 from hive_runtime.drain import ADVICE, Gauge
 from hive_runtime.errors import BusFull
@@ -35,6 +39,8 @@ FLOW_LENGTH: Final = 50
 INBOX_LENGTH: Final = 30
 AGENT_INBOX_LENGTH: Final = 10
 APPROVALS_LENGTH: Final = 100
+DEAD_LENGTH: Final = 5
+TASK_LENGTH: Final = 200
 
 log = structlog.get_logger()
 
@@ -47,8 +53,8 @@ class RedisStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One moment of the hive. `flow` and `inbox` are newest first; `inbox` is the operator's, every unread one in it
-    up to a limit. `inboxes` are those of the agents that somebody looks at.
+    """One moment of the hive. `flow` and `threads` are newest first; `threads` are the operator's inbox, everything
+    unread in it up to a limit. `inboxes` are those of the agents that somebody looks at.
     `drain` says why the hive takes nothing new; empty while it does.
     `questions` wait for the operator, oldest first; `closed` did just before.
     `standing` are warnings that have nothing to do with Redis."""
@@ -60,10 +66,11 @@ class Snapshot:
     services: tuple[ServiceView, ...] = ()
     info: HiveInfo | None = None
     flow: tuple[MessageView, ...] = ()
-    inbox: tuple[MessageView, ...] = ()
+    threads: tuple[Thread, ...] = ()
     inboxes: dict[str, tuple[MessageView, ...]] = field(default_factory=dict)
     unread: dict[str, int] = field(default_factory=dict)
     dead: int = 0
+    dead_letters: tuple[MessageView, ...] = ()
     approvals: tuple[ApprovalView, ...] = ()
     drafts: tuple[DraftView, ...] = ()
     questions: tuple[QuestionView, ...] = ()
@@ -77,6 +84,16 @@ class Snapshot:
     def pending(self) -> tuple[ApprovalView, ...]:
         """Approvals that wait for the operator, oldest first."""
         return tuple(one for one in reversed(self.approvals) if one.state is ApprovalState.PENDING)
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """What waits for the operator."""
+        return needs_of(self)
+
+    @property
+    def present(self) -> tuple[AgentView, ...]:
+        """The agents that were not destroyed."""
+        return tuple(agent for agent in self.agents if agent.desired.is_there)
 
     @property
     def operator_unread(self) -> int:
@@ -132,6 +149,7 @@ class Snapshots:
         approvals: ApprovalReader,
         watcher: Watcher,
         gauge: Gauge,
+        sparks: Sparks,
         clock: Callable[[], datetime],
         standing: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
@@ -141,6 +159,7 @@ class Snapshots:
         self._approvals = approvals
         self._watcher = watcher
         self._gauge = gauge
+        self._sparks = sparks
         self._clock = clock
         self._states: dict[str, AgentState] = {}
         self._dirty = asyncio.Event()
@@ -222,15 +241,18 @@ class Snapshots:
         undone = self._messages.inbox(OPERATOR, limit=INBOX_LENGTH, undone=True)
         newest = self._messages.inbox(OPERATOR, limit=INBOX_LENGTH)
         questions = self._threads.open_to(OPERATOR)
-        inbox = {message.id: message for message in (*newest, *undone)}
+        traces = list({message.trace_id for message in (*newest, *undone)})
+        tasks = self._messages.in_hand()
+        dead = self._messages.count_dead()
         return replace(
             snapshot,
-            agents=tuple(a.model_copy(update={"unread": unread.get(a.name, 0)}) for a in snapshot.agents),
+            agents=tuple(self._told_of(agent, unread, tasks) for agent in snapshot.agents),
             flow=tuple(self._messages.recent(limit=FLOW_LENGTH)),
-            inbox=tuple(sorted(inbox.values(), key=lambda message: message.sent_at, reverse=True)),
             inboxes={name: tuple(self._messages.inbox(name, limit=AGENT_INBOX_LENGTH)) for name in watched},
             unread=unread,
-            dead=self._messages.count_dead(),
+            threads=threads_of(self._messages.correspondence(OPERATOR, traces)),
+            dead=dead,
+            dead_letters=tuple(self._messages.dead(limit=DEAD_LENGTH)) if dead else (),
             approvals=tuple(self._known_approvals()),
             drafts=tuple(self._approvals.drafts()),
             questions=tuple(questions),
@@ -241,6 +263,14 @@ class Snapshots:
         """The newest, and every one that waits however long ago it was asked for; newest first."""
         known = {one.id: one for one in (*self._approvals.pending(), *self._approvals.recent(limit=APPROVALS_LENGTH))}
         return sorted(known.values(), key=lambda one: (one.requested_at, one.id), reverse=True)
+
+    def _told_of(self, agent: AgentView, unread: dict[str, int], tasks: dict[str, str]) -> AgentView:
+        facts = {
+            "unread": unread.get(agent.name, 0),
+            "task": one_line(tasks.get(agent.name, ""), TASK_LENGTH),
+            "turns": self._sparks.of(agent),
+        }
+        return agent.model_copy(update=facts)
 
     def _closed(self, before: Sequence[QuestionView], after: Sequence[QuestionView]) -> Iterator[QuestionView]:
         still_open = {view.id for view in after}

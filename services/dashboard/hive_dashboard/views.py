@@ -3,25 +3,31 @@
 `TEMPLATE` names the file; a test holds every template to the fields of its dataclass.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
 from hive_contracts.agent_file import Problem
-from hive_contracts.agents import AgentState, ContainerStatus, Desired, TurnState
+from hive_contracts.agents import AgentState, ContainerStatus, Desired, HiveInfo, TurnState
 from hive_contracts.approvals import ApprovalKind, ApprovalState, ApprovalView, BaseKind
 from hive_contracts.drafts import DraftView
 from hive_contracts.messages import MessageView
 from hive_contracts.questions import QuestionView
+from hive_contracts.retention import RetentionSwept
 from hive_dashboard.charts import Steps
 from hive_dashboard.diff import DiffFile
 from hive_dashboard.figures import Figures
 from hive_dashboard.kept import Kept
+from hive_dashboard.look import Look
+from hive_dashboard.needs import Need
 from hive_dashboard.outlook import Base, Outlook
-from hive_dashboard.registry import AgentView
+from hive_dashboard.reference import Section
+from hive_dashboard.registry import AgentView, ServiceView
 from hive_dashboard.store import SessionView
 from hive_dashboard.store_audit import Action
 from hive_dashboard.store_tokens import TokenView
+from hive_dashboard.threads import Thread
 from hive_dashboard.turns import Turn
 
 
@@ -70,12 +76,17 @@ def reply_form(message: MessageView, *, nonce: str = "", back: str = "/") -> Com
 
 @dataclass(frozen=True, slots=True)
 class Shell:
-    """What every page has around it. `stream` is the address of its events; empty for a page that stands still."""
+    """What every page has around it. `needs`: how much waits for the operator.
+
+    `stream` is the address of its events; empty for a page that stands still.
+    """
 
     title: str
     csrf: str = ""
     path: str = "/"
     stream: str = ""
+    look: Look = field(default_factory=Look)
+    needs: int = 0
     unread: int = 0
     dead: int = 0
     pending: int = 0
@@ -84,17 +95,59 @@ class Shell:
 
 
 @dataclass(frozen=True, slots=True)
+class Totals:
+    """The hive in figures. `turns`: of the last 24 hours; `cost_day`: in dollars, by the containers' own accounts."""
+
+    agents: int
+    running: int
+    thinking: int
+    turns: int
+    cost_day: float
+    waiting: int
+
+
+def totals_of(agents: Iterable[AgentView]) -> Totals:
+    found = tuple(agents)
+    states = [agent.state for agent in found if agent.state]
+    return Totals(
+        agents=len(found),
+        running=sum(agent.running for agent in found),
+        thinking=sum(is_busy(agent) for agent in found),
+        turns=sum(sum(agent.turns) for agent in found),
+        cost_day=sum(state.cost_day_usd for state in states),
+        waiting=sum(agent.unread for agent in found),
+    )
+
+
+def is_busy(agent: AgentView) -> bool:
+    return agent.running and agent.state is not None and agent.state.state is TurnState.THINKING
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which messages are shown: those of `agent`, those of a `kind`; empty for all."""
+
+    agent: str = ""
+    kind: str = ""
+
+    @property
+    def active(self) -> bool:
+        return bool(self.agent or self.kind)
+
+
+@dataclass(frozen=True, slots=True)
 class HomePage:
     TEMPLATE: ClassVar[str] = "home.html"
 
     shell: Shell
     agents: tuple[AgentView, ...]
+    needs: tuple[Need, ...]
+    totals: Totals
     flow: tuple[MessageView, ...]
-    letters: tuple[tuple[MessageView, ComposeForm], ...]
+    threads: tuple[tuple[Thread, ComposeForm], ...]
     compose: ComposeForm
-    questions: tuple[QuestionView, ...] = ()
-    approvals: tuple[ApprovalView, ...] = ()
     drafts: tuple[DraftView, ...] = ()
+    chosen: Filter = field(default_factory=Filter)
     spawn_error: str = ""
     spawn_name: str = ""
     kept: tuple[Kept, ...] = ()
@@ -132,13 +185,16 @@ class StatsPage:
 
 @dataclass(frozen=True, slots=True)
 class MessagesPage:
+    """`live`: the newest, kept up to date."""
+
     TEMPLATE: ClassVar[str] = "messages.html"
 
     shell: Shell
     messages: list[MessageView]
     agents: tuple[str, ...]
-    agent: str = ""
+    chosen: Filter
     older: str = ""
+    live: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +214,7 @@ class QuestionsPage:
     TEMPLATE: ClassVar[str] = "questions.html"
 
     shell: Shell
-    waiting: tuple[QuestionView, ...]
+    waiting: tuple[Need, ...]
     history: list[QuestionView]
     older: str = ""
 
@@ -286,6 +342,53 @@ class AuditPage:
     who: str = ""
     target: str = ""
     older: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsPage:
+    TEMPLATE: ClassVar[str] = "settings.html"
+
+    shell: Shell
+    info: HiveInfo | None
+    services: tuple[ServiceView, ...]
+    sections: tuple[Section, ...]
+    debug: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentsPage:
+    TEMPLATE: ClassVar[str] = "components.html"
+
+    shell: Shell
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A link of the palette; `about` says what is there."""
+
+    name: str
+    href: str
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class PalettePage:
+    TEMPLATE: ClassVar[str] = "palette.html"
+
+    shell: Shell
+    places: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionPage:
+    """`last`: what was swept; `planned`: what a sweep would remove, where that was asked for."""
+
+    TEMPLATE: ClassVar[str] = "retention.html"
+
+    shell: Shell
+    last: RetentionSwept | None
+    planned: RetentionSwept | None = None
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from hive_contracts.messages import Message, MessageState, MessageStep, MessageView
+from hive_contracts.messages import Message, MessageKind, MessageState, MessageStep, MessageView
 from hive_runtime.store import Store, read_only
 
 MIGRATIONS: Final = tuple(
@@ -57,11 +57,37 @@ _TOLD: Final = """
 SELECT message_id, recipient, at, steps.state, turn_id, reason, 0 AS tries FROM steps JOIN messages ON id = message_id
 WHERE message_id IN (SELECT value FROM json_each(:ids)) AND steps.state IN ('in_turn', 'acked', 'failed') ORDER BY at
 """
+_CORRESPONDENCE: Final = """
+SELECT * FROM messages WHERE trace_id IN (SELECT value FROM json_each(:traces))
+  AND (sender = :name OR recipient = :name) ORDER BY number DESC LIMIT :limit
+"""
+_OF_AGENT: Final = """
+number IN (
+  SELECT number FROM (
+    SELECT number FROM messages WHERE sender = :agent {older} ORDER BY number DESC LIMIT :reach)
+  UNION SELECT number FROM (
+    SELECT number FROM messages WHERE recipient = :agent {older} ORDER BY number DESC LIMIT :reach))
+"""
+_NEAR: Final = (
+    "number > coalesce((SELECT number FROM messages WHERE id = :before), (SELECT max(number) FROM messages)) - :reach"
+)
 _HAVING: Final = """
 SELECT 1 FROM messages JOIN steps ON message_id = id
 WHERE id = :id AND recipient = :recipient AND steps.state = :state AND turn_id = :turn_id
 """
 
+
+_KINDS: Final = {
+    MessageKind.AGENTS: "sender NOT IN ('operator', 'system') AND recipient <> 'operator'",
+    MessageKind.OPERATOR: "(sender = 'operator' OR recipient = 'operator')",
+    MessageKind.SYSTEM: "sender = 'system'",
+    MessageKind.URGENT: "urgent = 1",
+    MessageKind.BROADCAST: "broadcast = 1",
+    MessageKind.WAITING: _UNDONE,
+}
+
+REACH: Final = 10_000
+"""Messages that are looked through for those of a kind."""
 
 MAX_EARLY: Final = 10_000
 EARLY_MS: Final = 7 * 24 * 3600 * 1000
@@ -225,13 +251,24 @@ class MessageReader:
             found = with_steps(db, select(db, "id = :id", id=message_id)) if db else []
         return found[0] if found else None
 
-    def recent(self, *, agent: str | None = None, before: str | None = None, limit: int = 50) -> list[MessageView]:
-        """Newest first, of everybody or to and from `agent`; `before` a message id."""
-        where = "TRUE" if agent is None else "(sender = :agent OR recipient = :agent)"
-        if before is not None:
-            where += " AND number < (SELECT number FROM messages WHERE id = :before)"
+    def recent(
+        self,
+        *,
+        agent: str | None = None,
+        kind: MessageKind | None = None,
+        before: str | None = None,
+        limit: int = 50,
+    ) -> list[MessageView]:
+        """Newest first, of everybody or to and from `agent`; `before` a message id. Of a `kind`: those among the
+        `REACH` messages before that one, so that a rare kind costs no more the longer the hive runs."""
+        older = "" if before is None else "AND number < (SELECT number FROM messages WHERE id = :before)"
+        # each side by its index: an OR of both would sort all that the agent ever sent or was sent
+        where = f"TRUE {older}" if agent is None else _OF_AGENT.format(older=older)
+        if kind is not None:
+            where += f" AND {_NEAR} AND {_KINDS[kind]}"
+        reach = limit if kind is None else REACH
         with self._open() as db:
-            return select(db, where, limit=limit, agent=agent, before=before) if db else []
+            return select(db, where, limit=limit, agent=agent, before=before, reach=reach) if db else []
 
     def inbox(self, recipient: str, *, limit: int = 50, undone: bool = False) -> list[MessageView]:
         """Newest first; `undone`: only those that are neither acked nor dead."""
@@ -243,6 +280,18 @@ class MessageReader:
         """Oldest first, with their steps."""
         with self._open() as db:
             return with_steps(db, select(db, "trace_id = :trace_id", trace_id=trace_id)[::-1]) if db else []
+
+    def correspondence(self, name: str, traces: Sequence[str], *, limit: int = 300) -> list[MessageView]:
+        """What `name` sent and was sent in these conversations, oldest first; the newest `limit` of it."""
+        values = {"traces": json.dumps(traces), "name": name, "limit": limit}
+        with self._open() as db:
+            return [_view(row) for row in db.execute(_CORRESPONDENCE, values)][::-1] if db else []
+
+    def in_hand(self) -> dict[str, str]:
+        """Recipient → the body of the message that its turn is about."""
+        query = f"SELECT recipient, body FROM messages WHERE {_UNDONE} AND state = 'in_turn' ORDER BY number"  # noqa: S608
+        with self._open() as db:
+            return {row["recipient"]: row["body"] for row in db.execute(query)} if db else {}
 
     def dead(self, *, limit: int = 200) -> list[MessageView]:
         """The dead letters, newest message first, with their steps."""

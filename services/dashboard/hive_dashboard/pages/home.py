@@ -4,43 +4,51 @@ import asyncio
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Form
+from fastapi import APIRouter, Form, Query
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from hive_contracts.agents import SpawnAgent
 from hive_contracts.errors import HiveError
 from hive_contracts.ids import new_id
+from hive_contracts.messages import MessageKind, MessageView
 from hive_contracts.names import check_agent_name
 from hive_dashboard.auth import Session
-from hive_dashboard.kept import Kept, kept_of
+from hive_dashboard.errors import InvalidRequest
 from hive_dashboard.pages.shell import make_shell
 from hive_dashboard.parts import Parts, PartsOf, SignedIn
-from hive_dashboard.views import ComposeForm, Flash, HomePage, reply_form
+from hive_dashboard.snapshot import FLOW_LENGTH
+from hive_dashboard.views import ComposeForm, Filter, Flash, HomePage, reply_form, totals_of
+
+Of = Annotated[str, Query(max_length=64)]
 
 router = APIRouter()
 
 
-def render_home(
+async def render_home(
     parts: Parts,
     session: Session,
     *,
     compose: ComposeForm | None = None,
+    chosen: Filter | None = None,
     spawn_name: str = "",
     spawn_error: str = "",
-    kept: tuple[Kept, ...] = (),
 ) -> str:
-    """The page, with what was typed into it kept."""
+    """The page, with what was typed into it kept. What was not `chosen` is left out of the message flow."""
+    chosen = chosen or Filter()
+    found = await asyncio.to_thread(messages_of, parts, chosen, limit=FLOW_LENGTH) if chosen.active else None
+    kept = await asyncio.to_thread(parts.kept.of, parts.snapshots.current.agents)
     now = parts.snapshots.current
-    names = tuple(agent.name for agent in now.agents)
+    names = tuple(agent.name for agent in now.present)
     view = HomePage(
         make_shell(parts, session, "Hive", path="/", stream="page=home"),
-        agents=now.agents,
-        flow=now.flow,
-        questions=now.questions,
-        approvals=now.pending,
+        agents=now.present,
+        needs=now.needs,
         drafts=now.drafts,
-        letters=tuple((message, reply_form(message, nonce=new_id())) for message in now.inbox),
+        totals=totals_of(now.present),
+        flow=now.flow if found is None else tuple(found),
+        threads=tuple((thread, reply_form(thread.received, nonce=new_id())) for thread in now.threads),
         compose=compose or ComposeForm(to=names[0] if names else "", recipients=names, nonce=new_id()),
+        chosen=chosen,
         spawn_name=spawn_name,
         spawn_error=spawn_error,
         kept=kept,
@@ -48,10 +56,18 @@ def render_home(
     return parts.renderer.page(view)
 
 
+def messages_of(parts: Parts, chosen: Filter, *, before: str | None = None, limit: int) -> list[MessageView]:
+    """The newest that fit. Blocks. Raises `InvalidRequest` for a kind that there is not."""
+    try:
+        kind = MessageKind(chosen.kind) if chosen.kind else None
+    except ValueError as error:
+        raise InvalidRequest(f"kind is not valid: it is one of {', '.join(MessageKind)}, or empty for all") from error
+    return parts.messages.recent(agent=chosen.agent or None, kind=kind, before=before, limit=limit)
+
+
 @router.get("/", response_class=HTMLResponse)
-async def home(parts: PartsOf, session: SignedIn) -> str:
-    kept = await asyncio.to_thread(kept_of, parts.snapshots.current.agents, parts.data_dir)
-    return render_home(parts, session, kept=kept)
+async def home(parts: PartsOf, session: SignedIn, agent: Of = "", kind: Of = "") -> str:
+    return await render_home(parts, session, chosen=Filter(agent, kind))
 
 
 @router.post("/agents")
@@ -60,7 +76,7 @@ async def spawn(parts: PartsOf, session: SignedIn, name: Annotated[str, Form()] 
     try:
         await parts.commands.command(SpawnAgent(name=check_agent_name(name)))
     except HiveError as error:
-        page = render_home(parts, session, spawn_name=name, spawn_error=str(error))
+        page = await render_home(parts, session, spawn_name=name, spawn_error=str(error))
         return HTMLResponse(page, status_code=error.status)
     await parts.snapshots.refresh()
     parts.flashes.add(session, Flash(f"{name} is there and starts."))

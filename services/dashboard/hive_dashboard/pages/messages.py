@@ -1,6 +1,7 @@
 """`/messages` and `/messages/<id>`, the form that sends, and the button that marks as read."""
 
 import asyncio
+import re
 from http import HTTPStatus
 from typing import Annotated, Final
 from urllib.parse import urlencode
@@ -17,14 +18,18 @@ from hive_dashboard.auth import Session
 from hive_dashboard.commands import QUEUED, Sent
 from hive_dashboard.idempotency import key_of
 from hive_dashboard.pages.agent import render_agent
-from hive_dashboard.pages.home import render_home
+from hive_dashboard.pages.home import Of, messages_of, render_home
 from hive_dashboard.pages.shell import local_path, make_shell, told
 from hive_dashboard.parts import Parts, PartsOf, SignedIn
 from hive_dashboard.registry import AgentView
 from hive_dashboard.slash import Slash, carry_out, parse
-from hive_dashboard.views import ComposeForm, Flash, MessagePage, MessagesPage, reply_form
+from hive_dashboard.views import ComposeForm, Filter, Flash, MessagePage, MessagesPage, reply_form
 
 PAGE_LENGTH: Final = 50
+BROADCAST: Final = "*"
+EVERYONE: Final = "everyone"
+
+_MENTION: Final = re.compile(r"\s*@([a-z0-9-]+)[,:]?\s+(?=\S)")
 
 router = APIRouter()
 
@@ -45,18 +50,21 @@ class Written(BaseModel):
 async def messages(
     parts: PartsOf,
     session: SignedIn,
-    agent: Annotated[str, Query(max_length=64)] = "",
+    agent: Of = "",
+    kind: Of = "",
     before: Annotated[str | None, Query(max_length=64)] = None,
 ) -> str:
-    found = await asyncio.to_thread(parts.messages.recent, agent=agent or None, before=before, limit=PAGE_LENGTH)
-    older = urlencode({"agent": agent, "before": found[-1].id}) if len(found) == PAGE_LENGTH else ""
-    names = tuple(item.name for item in parts.snapshots.current.agents)
+    chosen = Filter(agent, kind)
+    shell = make_shell(parts, session, "Messages", path="/messages", stream="" if before else "page=home")
+    found = await asyncio.to_thread(messages_of, parts, chosen, before=before, limit=PAGE_LENGTH)
+    query = {"agent": agent, "kind": kind, "before": found[-1].id if found else ""}
     view = MessagesPage(
-        make_shell(parts, session, "Messages", path="/messages"),
+        shell,
         messages=found,
-        agents=(OPERATOR, *names),
-        agent=agent,
-        older=f"/messages?{older}" if older else "",
+        agents=tuple(item.name for item in parts.snapshots.current.agents),
+        chosen=chosen,
+        older=f"/messages?{urlencode(query)}" if len(found) == PAGE_LENGTH else "",
+        live=before is None,
     )
     return parts.renderer.page(view)
 
@@ -87,6 +95,7 @@ async def mark_read(request: Request, parts: PartsOf, session: SignedIn, message
 
 @router.post("/send")
 async def send(request: Request, parts: PartsOf, session: SignedIn, written: Annotated[Written, Form()]) -> Response:
+    written = addressed(written, {agent.name for agent in parts.snapshots.current.present})
     agent = parts.snapshots.current.agent(written.to)
     if agent and written.back == f"/agents/{agent.name}" and (slash := parse(written.body)):
         return await _steer(request, parts, session, written, agent=agent, slash=slash)
@@ -105,6 +114,15 @@ async def send(request: Request, parts: PartsOf, session: SignedIn, written: Ann
     if is_htmx(request):
         return _form(parts, session, _next_form(parts, written, sent=_words(sent)))
     return told(request, parts, session, Flash(_words(sent), _tone(sent)), back=written.back)
+
+
+def addressed(written: Written, names: set[str]) -> Written:
+    """`@ada do this` goes to ada, `@everyone …` to all, whoever was picked; other words that begin so stay words."""
+    found = None if written.fixed else _MENTION.match(written.body)
+    if found is None or found[1] not in names | {EVERYONE}:
+        return written
+    to = BROADCAST if found[1] == EVERYONE else found[1]
+    return written.model_copy(update={"to": to, "body": written.body[found.end() :]})
 
 
 async def _steer(
@@ -131,16 +149,25 @@ async def _refused(request: Request, parts: Parts, session: Session, written: Wr
     elif back.startswith("/messages/") and written.in_reply_to:
         page = await render_message(parts, session, written.in_reply_to, compose=form)
     else:
-        page = render_home(parts, session, compose=form)
+        page = await render_home(parts, session, compose=form)
     return HTMLResponse(page, status_code=error.status)
 
 
 async def _mark_answered(parts: Parts, message_id: str) -> None:
-    """Who answers has read. The reply is out: nothing that fails here may look like a failed reply."""
-    try:
-        await parts.inbox.mark_read(message_id)
-    except HiveError:
-        return
+    """Who answers has read, the whole conversation. The reply is out: nothing that fails here may look like a failed
+    reply."""
+    threads = parts.snapshots.current.threads
+    unread = {
+        letter.id
+        for thread in threads
+        for letter in thread.unread
+        if any(one.id == message_id for one in thread.letters)
+    }
+    for letter in {message_id, *unread}:
+        try:
+            await parts.inbox.mark_read(letter)
+        except HiveError:
+            continue
 
 
 def _form(parts: Parts, session: Session, form: ComposeForm) -> Response:
@@ -157,13 +184,14 @@ def _next_form(parts: Parts, written: Written, *, body: str = "", error: str = "
         back=local_path(written.back),
         error=error,
         sent=sent,
-        recipients=tuple(agent.name for agent in parts.snapshots.current.agents),
+        recipients=tuple(agent.name for agent in parts.snapshots.current.present),
         focus=True,
     )
 
 
 def _words(sent: Sent) -> str:
-    words = f"Queued for {sent.to}" if sent.state == QUEUED else f"Sent to {sent.to}"
+    to = EVERYONE if sent.to == BROADCAST else sent.to
+    words = f"Queued for {to}" if sent.state == QUEUED else f"Sent to {to}"
     return f"{words}: {sent.note}" if sent.note else f"{words}."
 
 

@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel
 
 from hive_contracts.names import OPERATOR
+from hive_dashboard.needs import need_of
 from hive_dashboard.pages.shell import make_shell, told
 from hive_dashboard.parts import PartsOf, SignedIn
 from hive_dashboard.views import Flash, QuestionsPage
@@ -36,12 +37,13 @@ class Given(BaseModel):
 async def questions(
     parts: PartsOf, session: SignedIn, before: Annotated[str | None, Query(max_length=64)] = None
 ) -> str:
+    shell = make_shell(parts, session, "Questions", path="/questions", stream="" if before else "page=home")
     waiting = await asyncio.to_thread(parts.threads.open_to, OPERATOR)
     found = await asyncio.to_thread(parts.threads.recent, before=before, limit=PAGE_LENGTH)
     older = urlencode({"before": found[-1].id}) if len(found) == PAGE_LENGTH else ""
     view = QuestionsPage(
-        make_shell(parts, session, "Questions", path="/questions"),
-        waiting=() if before else tuple(waiting),
+        shell,
+        waiting=() if before else tuple(need_of(question) for question in waiting),
         history=found,
         older=f"/questions?{older}" if older else "",
     )

@@ -25,6 +25,8 @@ def make_shell(parts: Parts, session: Session, title: str, *, path: str, topic: 
         csrf=session.csrf,
         path=path,
         stream=f"/stream?{stream}&after={parts.hub.cursor(topic)}" if stream else "",
+        look=session.look,
+        needs=len(now.needs),
         unread=now.operator_unread,
         dead=now.dead,
         pending=len(now.pending),

@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from hive_contracts.errors import HiveError
 from hive_dashboard.pages.shell import local_path
-from hive_dashboard.parts import Parts, PartsOf, SignedIn
+from hive_dashboard.parts import Parts, PartsOf, SignedIn, look_of_request, parts_of
 from hive_dashboard.views import Shell, SignInPage
 
 router = APIRouter()
@@ -24,7 +24,7 @@ async def sign_in(
 ) -> Response:
     if token:
         return _try(request, parts, token, next_path)
-    return _page(parts, next_path)
+    return _page(request, next_path)
 
 
 @router.post("/sign-in")
@@ -48,16 +48,16 @@ def _try(request: Request, parts: Parts, token: str, next_path: str) -> Response
     try:
         session = parts.auth.sign_in(request, token)
     except HiveError as error:
-        return _page(parts, next_path, error=str(error), status=error.status)
+        return _page(request, next_path, error=str(error), status=error.status)
     response = RedirectResponse(local_path(next_path), status_code=HTTPStatus.SEE_OTHER)
     parts.auth.keep(request, response, session.secret)
     return response
 
 
-def _page(parts: Parts, next_path: str, *, error: str = "", status: int = HTTPStatus.OK) -> Response:
+def _page(request: Request, next_path: str, *, error: str = "", status: int = HTTPStatus.OK) -> Response:
     sentence = f"{error[:1].upper()}{error[1:]}." if error else ""
-    view = SignInPage(Shell(title="Sign in"), error=sentence, next=local_path(next_path))
-    return HTMLResponse(parts.renderer.page(view), status_code=status)
+    view = SignInPage(Shell(title="Sign in", look=look_of_request(request)), error=sentence, next=local_path(next_path))
+    return HTMLResponse(parts_of(request).renderer.page(view), status_code=status)
 
 
 def _token_in(text: str) -> str:

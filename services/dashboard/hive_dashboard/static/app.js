@@ -1,4 +1,4 @@
-/* What the server cannot do: ages that move on, a scroll position that stays, a title that counts. */
+/* What the server cannot do: ages that move on, work in hand that stays through every update, a title that counts. */
 (() => {
   "use strict";
 
@@ -33,13 +33,18 @@
     addressOf.set(source, address);
     return source;
   };
-  const linkState = (shown) => {
+  const linkState = (since) => {
     const element = document.getElementById("link-state");
-    if (element) element.hidden = !shown;
+    if (!element) return;
+    element.hidden = !since;
+    if (since) document.getElementById("link-since").textContent = since.toLocaleTimeString();
   };
-  let away;
-  document.addEventListener("htmx:sseError", () => { away ??= setTimeout(() => linkState(true), 1500); });
-  document.addEventListener("htmx:sseOpen", () => { clearTimeout(away); away = undefined; linkState(false); });
+  let away, lost;
+  document.addEventListener("htmx:sseError", () => {
+    lost ??= new Date();
+    away ??= setTimeout(() => linkState(lost), 1500);
+  });
+  document.addEventListener("htmx:sseOpen", () => { clearTimeout(away); away = lost = undefined; linkState(); });
 
   // --- logs: stay at the end when there, else say how much is new ---
   const missed = new WeakMap();
@@ -65,20 +70,95 @@
     if (button) toEnd(document.getElementById(button.dataset.news));
   });
 
-  // --- before and after each swap from the stream ---
-  const TURNS_KEPT = 200, ROWS_KEPT = 60;
-  const chosen = new WeakMap();
-  let stuck = false;
+  const notifyButton = () => {
+    const button = document.querySelector("[data-notify]");
+    const said = document.querySelector("[data-notify-said]");
+    if (!button || !("Notification" in window)) return;
+    const on = Notification.permission === "granted" && localStorage.getItem("hive-notify") === "on";
+    button.hidden = Notification.permission === "denied";
+    button.textContent = on ? "Turn off" : "Turn on";
+    said.textContent = button.hidden ? "This browser refuses them for this address; allow them in its own settings." : on ? "On in this browser." : "Off in this browser.";
+    button.onclick = async () => {
+      if (on) localStorage.removeItem("hive-notify");
+      else if ((await Notification.requestPermission()) === "granted") localStorage.setItem("hive-notify", "on");
+      notifyButton();
+    };
+  };
+
+  // --- what the operator is in the middle of survives a swap: words, choices, focus, selection, folds, scroll ---
+  const keyOf = (element, root) => {
+    if (element.id) return `#${CSS.escape(element.id)}`;
+    const holder = element.parentElement.closest("[id]");
+    const within = holder && root.contains(holder) ? `#${CSS.escape(holder.id)} ` : "";
+    const kind = element.tagName.toLowerCase() + (element.name ? `[name="${CSS.escape(element.name)}"]` : "");
+    const value = /^(radio|checkbox)$/.test(element.type) ? `[value="${CSS.escape(element.value)}"]` : "";
+    return within + kind + value;
+  };
+  const changed = (field) => {
+    if (field.type === "hidden") return false;
+    if (field.matches("select")) return [...field.options].some((option) => option.selected !== option.defaultSelected);
+    return /^(radio|checkbox)$/.test(field.type) ? field.checked !== field.defaultChecked : field.value !== field.defaultValue;
+  };
+  const keep = (root) => {
+    const active = document.activeElement;
+    const inside = root.contains(active) && active !== root;
+    return {
+      fields: [...root.querySelectorAll("input, textarea, select")].filter(changed).map((field) => [keyOf(field, root), field.value, field.checked]),
+      folds: [...root.querySelectorAll("details")].filter((fold) => fold.closest("[id]")).map((fold) => [keyOf(fold, root), fold.open]),
+      scrolls: [...root.querySelectorAll("[id]")].filter((one) => one.scrollTop).map((one) => [keyOf(one, root), one.scrollTop]),
+      focus: inside ? keyOf(active, root) : "",
+      range: inside && active.selectionStart != null ? [active.selectionStart, active.selectionEnd] : null,
+      top: window.scrollY,
+    };
+  };
+  const restore = (root, kept) => {
+    const find = (key) => root.querySelector(key) || document.querySelector(key);
+    for (const [key, value, checked] of kept.fields) {
+      const field = find(key);
+      if (!field) continue;
+      if (/^(radio|checkbox)$/.test(field.type)) field.checked = checked;
+      else if (!field.matches("select") || [...field.options].some((option) => option.value === value)) field.value = value;
+    }
+    for (const [key, open] of kept.folds) { const fold = find(key); if (fold && fold.open !== open) fold.open = open; }
+    for (const [key, top] of kept.scrolls) { const one = find(key); if (one) one.scrollTop = top; }
+    const focused = kept.focus && find(kept.focus);
+    if (focused && focused !== document.activeElement) {
+      focused.focus({ preventScroll: true });
+      if (kept.range && focused.setSelectionRange) focused.setSelectionRange(...kept.range);
+    }
+    if (window.scrollY !== kept.top) window.scrollTo({ top: kept.top, behavior: "instant" });
+  };
+
+  // the page anew, after a gap: as it is addressed now, filters and all
+  let before;
+  document.addEventListener("htmx:configRequest", (event) => {
+    if (event.target.id === "main") event.detail.path = location.pathname + location.search;
+  });
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.detail.target.id === "main") before = keep(event.detail.target);
+  });
+  document.addEventListener("htmx:afterSwap", () => {
+    const main = document.getElementById("main");
+    if (before && main) restore(main, before);
+    before = undefined;
+  });
+
+  const TURNS_KEPT = 200, ROWS_KEPT = 60, SETTLED_MS = 12000;
+  const inserts = (target) => /^(before|after)(begin|end)$/.test(target.getAttribute("hx-swap") || "");
+  let stuck = false, held;
   document.addEventListener("htmx:sseBeforeMessage", (event) => {
     const log = event.target.closest("[data-stick]");
     stuck = Boolean(log) && atEnd(log);
-    if (event.target.matches("select[data-keep]")) chosen.set(event.target, event.target.value);
+    held = inserts(event.target) ? undefined : keep(event.target);
+    if (event.target.id === "flow") known = new Set([...event.target.children].map((row) => row.id));
   });
   document.addEventListener("htmx:sseMessage", (event) => {
     const { target } = event;
     const { lastEventId, currentTarget, target: source } = event.detail;
     const address = addressOf.get(source || currentTarget);
     if (address && lastEventId) seen.set(address, lastEventId);
+    if (held) restore(target, held);
+    held = undefined;
     const log = target.closest("[data-stick]");
     if (log && stuck) {
       while (log.children.length > TURNS_KEPT) log.firstElementChild.remove();
@@ -86,33 +166,66 @@
     } else if (log) {
       tell(log, (missed.get(log) || 0) + 1);
     }
+    if (target.id === "flow") sift(target);
     if (target.id === "flow" || target.id === "inbox") {
       target.firstElementChild?.classList.add("is-new");
       while (target.children.length > ROWS_KEPT) target.lastElementChild.remove();
     }
-    if (chosen.has(target)) target.value = chosen.get(target);
-    if (target.id === "unread") title();
-    if (target.id === "dead" || target.id === "pending") counts();
+    if (target.id === "needs") { once(target); announce(target.lastElementChild); }
+    if (target.querySelector(":scope > .settled")) setTimeout(() => clear(target.closest(".need")), SETTLED_MS);
+    if (target.matches("[data-of]")) counts();
+    tick();
   });
 
-  // --- the title counts unread mail ---
-  const title = () => {
-    const main = document.getElementById("main");
-    const unread = Number(document.getElementById("unread")?.textContent || 0);
-    if (main?.dataset.title) document.title = (unread ? `(${unread}) ` : "") + main.dataset.title;
+  // --- rows that are there twice, or that the filter leaves out, go again ---
+  let known = new Set();
+  const once = (list) => {
+    const ids = new Set();
+    for (const item of [...list.children]) ids.has(item.id) ? item.remove() : ids.add(item.id);
+  };
+  const sift = (flow) => {
+    const { agent, kind } = flow.dataset;
+    for (const row of [...flow.children]) {
+      if (known.delete(row.id)) continue;
+      const fits = (!agent || row.dataset.of.split(" ").includes(agent)) && (!kind || row.dataset.kinds.split(" ").includes(kind));
+      if (!fits) row.remove();
+    }
+    once(flow);
   };
 
-  // --- links that show how many there are; the one to dead letters only when there are some ---
+  // --- what is settled leaves the queue after a while, never under the operator's hand ---
+  const clear = (need) => {
+    if (!need?.querySelector(".settled")) return;
+    const list = need.parentElement;
+    if (list?.matches(":hover, :focus-within")) setTimeout(() => clear(need), SETTLED_MS);
+    else need.remove();
+  };
+
+  // --- title, favicon and links count what waits ---
+  const number = (what) => Number(document.getElementById(`${what}-count`)?.textContent || 0);
   const counts = () => {
-    for (const what of ["dead", "pending"]) {
-      const link = document.getElementById(`nav-${what}`);
-      const count = Number(document.getElementById(what)?.textContent || 0);
-      const pill = link?.querySelector(".pill");
-      if (!pill) continue;
+    const main = document.getElementById("main");
+    if (!document.getElementById("needs-count") || !main) return;
+    const needs = number("needs");
+    document.title = (needs ? `(${needs}) ` : number("unread") ? "• " : "") + main.dataset.title;
+    const icon = document.getElementById("icon");
+    const shape = needs ? icon.dataset.needs : icon.dataset.calm;
+    if (icon.getAttribute("href") !== shape) icon.setAttribute("href", shape);
+    for (const pill of document.querySelectorAll("[data-count]")) {
+      const count = number(pill.dataset.count);
       pill.textContent = count;
       pill.hidden = !count;
-      if (what === "dead") link.hidden = !count && !link.hasAttribute("aria-current");
     }
+    const dead = document.getElementById("nav-dead");
+    if (dead) dead.hidden = !number("dead") && !dead.hasAttribute("aria-current");
+  };
+
+  // --- notifications, where this browser was told to give them ---
+  const announce = (need) => {
+    const wanted = "Notification" in window && Notification.permission === "granted" && localStorage.getItem("hive-notify") === "on";
+    if (!wanted || !need || document.hasFocus()) return;
+    const note = new Notification("hyperhive", { body: need.dataset.title, tag: need.id, icon: document.getElementById("icon").dataset.needs });
+    note.onclick = () => { window.focus(); location.hash = need.id; note.close(); };
   };
 
   // --- forms: Ctrl-Enter sends; an opened confirmation closes when its work is done ---
@@ -127,16 +240,55 @@
     const box = event.target.closest?.("details.confirm");
     if (box) box.open = false;
   });
+
+  // --- a form does a thing once, shows that it works, and always comes back ---
+  const formOf = (element) => (element.matches?.("form") ? element : element.closest?.("form"));
+  const posts = (form) => form?.method === "post";
+  const busy = (form, button) => {
+    form.setAttribute("aria-busy", "true");
+    button?.classList.add("is-working");
+  };
+  const free = (form) => {
+    form.removeAttribute("aria-busy");
+    for (const button of form.querySelectorAll(".is-working")) button.classList.remove("is-working");
+  };
+  document.addEventListener("htmx:confirm", (event) => {
+    const form = formOf(event.detail.elt);
+    if (posts(form) && form.getAttribute("aria-busy")) event.preventDefault();
+  });
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const form = formOf(event.detail.elt);
+    const button = event.detail.elt.matches("button") ? event.detail.elt : event.detail.requestConfig.triggeringEvent?.submitter;
+    if (posts(form)) busy(form, button);
+  });
+  document.addEventListener("htmx:afterRequest", (event) => {
+    const form = formOf(event.detail.elt);
+    if (posts(form)) free(form);
+  });
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (!posts(form) || form.hasAttribute("hx-post")) return;
+    if (form.getAttribute("aria-busy")) event.preventDefault();
+    else busy(form, event.submitter);
+  });
+  window.addEventListener("pageshow", () => document.querySelectorAll("form[aria-busy]").forEach(free));
+
   const complain = (words) => (event) => {
+    if (event.target.id === "main") return;
     const said = event.target.querySelector?.(".compose-said") || document.getElementById("flash");
     if (!said) return;
-    said.classList.add("is-error");
-    said.textContent = words;
+    const line = document.createElement("p");
+    line.className = "flash flash-bad";
+    line.textContent = words;
+    said.replaceChildren(said.id === "flash" ? line : words);
+    said.classList.toggle("is-error", said.id !== "flash");
   };
-  document.addEventListener("htmx:sendError", complain("The dashboard does not answer; what you wrote is kept, try again."));
+  const silence = "The dashboard does not answer. Nothing that you wrote is lost: try again.";
+  document.addEventListener("htmx:sendError", complain(silence));
+  document.addEventListener("htmx:timeout", complain(silence));
   document.addEventListener("htmx:responseError", complain("The dashboard refused this; reload the page and try again."));
 
-  const settle = () => { followLogs(); title(); counts(); tick(); };
+  const settle = () => { followLogs(); counts(); notifyButton(); tick(); };
   document.addEventListener("DOMContentLoaded", settle);
   document.addEventListener("htmx:afterSettle", settle);
 })();
