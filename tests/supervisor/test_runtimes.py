@@ -17,6 +17,7 @@ from tests.support.waiting import until
 
 from hive_contracts.models import Network
 from hive_runtime.process import start_time
+from hive_runtime.wiping import wipe
 from hive_supervisor.config import Isolation
 from hive_supervisor.errors import CannotStart
 from hive_supervisor.runtimes import bubblewrap, control_groups, shim
@@ -218,6 +219,25 @@ def test_state_that_was_another_users_becomes_the_agents_and_no_link_is_followed
         hand_over(state, uid=7000, others=7001)
         assert [path.lstat().st_uid for path in (state, state / "home" / "note", state / "log")] == [7000, 7000, 7001]
         assert outside.stat().st_uid == tmp_path.stat().st_uid == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_however_deep_a_tree_is_it_is_handed_over(tmp_path: Path) -> None:
+    """Deeper than Python nests calls, with paths longer than the kernel takes."""
+    state = tmp_path / "state"
+    state.mkdir()
+    here = os.open(state, os.O_RDONLY)
+    for _ in range(1100):
+        for name in ("d" * 20, "side"):
+            os.mkdir(name, dir_fd=here)
+        there = os.open("d" * 20, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = there
+    hand_over(state, uid=7000, others=7001)
+    assert os.fstat(here).st_uid == 7000
+    os.close(here)
+    wipe(state)
+    assert not state.exists()
 
 
 def test_a_record_of_another_process_with_the_same_pid_is_not_taken_up(tmp_path: Path) -> None:

@@ -301,19 +301,32 @@ def test_a_destroyed_agent_keeps_its_state_and_is_revived_by_its_name(redis: Red
     on_hive(redis, tmp_path, scenario)
 
 
+def everything_in(folder: Path) -> list[Path]:
+    return list(folder.rglob("*"))
+
+
+async def runs(hive: Hive, name: str) -> bool:
+    return (await hive.record(name)).container is ContainerStatus.RUNNING
+
+
 def test_of_a_purged_agent_nothing_is_left_and_its_name_is_free(redis: RedisServer, tmp_path: Path) -> None:
     async def scenario(hive: Hive) -> None:
         await hive.command(SpawnAgent(name="ada"))
         number = (await hive.record("ada")).number
         (tmp_path / "agents/ada/state").mkdir(parents=True)
         (tmp_path / "agents/ada/state/note").symlink_to("/etc/passwd")
+        (tmp_path / "secrets/model-key-ada").write_text("sk-ant-api03-hers")
         assert await keys_of(hive, "ada")
+        refused = (await hive.command(DestroyAgent(name="ada", purge=True))).payload(CommandFailed)
+        assert (refused.code, await runs(hive, "ada")) == ("agent_runs", True)
+        assert "`hive stop ada`" in refused.reason
+        await hive.command(StopAgent(name="ada"))
         assert (await hive.command(DestroyAgent(name="ada", purge=True))).type == CommandDone.TYPE
         assert "ada" not in await hive.bus.hash_all(streams.AGENTS)
         assert await keys_of(hive, "ada") == set()
         assert agent_user("ada") not in await hive.admin.users()
         assert not (tmp_path / "agents/ada").exists()
-        assert not (tmp_path / "secrets/redis-agent-ada").exists()
+        assert not [path for path in everything_in(tmp_path) if "ada" in path.name]
         assert (await hive.command(StopAgent(name="ada"))).payload(CommandFailed).code == "unknown_agent"
         assert (await hive.command(SpawnAgent(name="ada"))).type == CommandDone.TYPE
         assert (await hive.record("ada")).number > number

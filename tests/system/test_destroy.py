@@ -39,10 +39,13 @@ def test_who_writes_to_an_agent_that_is_not_there_is_told_at_once() -> None:
         assert "state is kept" in running.cli("destroy", "ada", "--yes")
         assert "destroyed" in running.cli("agents")
         assert "ada was destroyed" in calls_send(running, "ada", "second")
-        running.cli("spawn", "ada")
+        assert "ada" in running.cli("kept")
+        assert "ada is back" in running.cli("revive", "ada")
         calls_send(running, "ada", "third")
         wait_until(lambda: running.api("GET", "/agents/ada/inbox")["messages"][0]["state"] == "acked")
 
+        running.cli("destroy", "ada", "--purge", "--yes", status=4)  # it runs
+        running.cli("stop", "ada")
         running.cli("destroy", "ada", "--purge", status=2)  # nobody said yes
         running.cli("destroy", "ada", "--purge", "--yes")
         assert not (running.data_dir / "agents" / "ada").exists()

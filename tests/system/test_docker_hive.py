@@ -149,6 +149,7 @@ def test_all_goes_on_after_the_engine_was_killed(running: Hive, docker: DockerEn
 
 
 def test_a_purged_agent_leaves_no_container(running: Hive, docker: DockerEngine) -> None:
+    running.cli("stop", "ada")
     running.cli("destroy", "ada", "--purge", "--yes")
     wait_until(lambda: set(containers(docker)) == {"hm1nd", "lin"}, within_s=60)
     assert not (running.data_dir / "agents" / "ada").exists()

@@ -96,6 +96,8 @@ def test_three_agents_live_through_what_happens_to_a_machine(data_dir: Path) -> 
 
         running.cli("start", "lin")
         running.says("lin", "started again")
+        running.cli("destroy", "lin", "--purge", "--yes", status=4)  # it runs
+        running.cli("stop", "lin")
         running.cli("destroy", "lin", "--purge", "--yes")
         wait_until(lambda: running.unit("lin") == {}, within_s=SOON_S)
         assert not (data_dir / "agents" / "lin").exists()

@@ -25,10 +25,11 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 POINTS: Final = [
     *points(Commands._let_happen, only=("await self._fleet.apply",)),
     *points(Commands._outcome, only=("async with asyncio.timeout",)),
-    *points(Fleet._purge),
+    *points(Fleet._purge, only=("await", "del")),
     *points(Principals.remove_agent),
     *points(RedisAdmin.wipe),
-    *points(wiping.wipe),
+    *points(wiping.wipe, only=("if path", "path", "with", "_empty")),
+    *points(wiping._empty, only=("os.rmdir",)),
     *points(Commands._reply, only=("await self._bus.write",)),
 ]
 
@@ -89,6 +90,7 @@ def test_a_purge_that_is_cut_off_is_finished(running: Hive, plan: Path, number: 
     running.api("POST", "/agents", json={"name": name})
     running.send(name, '!call remind {"message": "later", "delay_seconds": 3600}\n!call ask_operator {"question": "?"}')
     wait_until(lambda: "acked" in states(running, name), within_s=30)
+    running.api("DELETE", f"/agents/{name}")
     strike_at(plan, point)
     with suppress(httpx.HTTPError):  # its answer may be late, or cut off
         running.api("DELETE", f"/agents/{name}", params={"purge": True})

@@ -1,14 +1,13 @@
-"""`hive agents`, `spawn`, `start`, `stop`, `restart`, `destroy`, `model`."""
+"""`hive agents`, `spawn`, `start`, `stop`, `restart`, `model`."""
 
-import sys
 from typing import Any
 from urllib.parse import quote
 
 import click
 
 from hive_cli.command import command, hive_client, json_option
-from hive_cli.errors import UsageProblem
 from hive_cli.output import print_json, print_table, printable, say, when
+from hive_cli.progress import shown, until_done
 from hive_contracts.models import Effort, RestartPolicy
 from hive_contracts.names import check_agent_name
 
@@ -74,7 +73,9 @@ def spawn(  # noqa: PLR0913 - its options
         body["engine"] = engine
     if config := _config({"model": model, "effort": effort, "restart": restarts}, allow, policy, recipients):
         body["config"] = config
-    view = hive_client().post("/api/v1/agents", body).data
+    client = hive_client()
+    with shown(client, name, quiet=as_json):
+        view = until_done(client, client.post("/api/v1/agents", body).data)
     _report(view, f"{name} is made and runs. Write to it: hive send {name} 'Hello'", as_json=as_json)
 
 
@@ -140,30 +141,11 @@ def restart(name: str, *, as_json: bool) -> None:
     _change(name, "restart", "runs again", as_json=as_json)
 
 
-@command("destroy", example="hive destroy ada\nhive destroy ada --purge --yes")
-@click.argument("name")
-@click.option("--purge", is_flag=True, help="Wipe its state, streams, events and credentials too.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@json_option
-def destroy(name: str, *, purge: bool, yes: bool, as_json: bool) -> None:
-    """Stop the agent NAME for good. Its state is kept until it is purged; `hive spawn NAME` revives it."""
-    check_agent_name(name)
-    client = hive_client()
-    question = f"Destroy {name} and wipe all that it has?" if purge else f"Destroy {name} and keep its state?"
-    if not yes and not _confirmed(question):
-        raise UsageProblem("nothing was done; say --yes to destroy without being asked")
-    answer = client.call("DELETE", f"/api/v1/agents/{quote(name)}?purge={str(purge).lower()}").data
-    done = "is gone." if purge else f"is destroyed; its state is kept. Revive it with: hive spawn {name}"
-    _report(answer, f"{name} {done}", as_json=as_json)
-
-
-def _confirmed(question: str) -> bool:
-    return sys.stdin.isatty() and click.confirm(question, err=True)
-
-
 def _change(name: str, verb: str, done: str, *, as_json: bool) -> None:
     check_agent_name(name)
-    view = hive_client().post(f"/api/v1/agents/{quote(name)}/{verb}").data
+    client = hive_client()
+    with shown(client, name, quiet=as_json):
+        view = until_done(client, client.post(f"/api/v1/agents/{quote(name)}/{verb}").data)
     _report(view, f"{name} {done}.", as_json=as_json)
 
 

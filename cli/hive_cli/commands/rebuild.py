@@ -11,6 +11,7 @@ from hive_cli.client import HiveClient
 from hive_cli.command import command, hive_client, json_option
 from hive_cli.errors import UsageProblem
 from hive_cli.output import print_json, say
+from hive_cli.progress import shown, until_done
 from hive_contracts.names import check_agent_name
 
 POLL_S: Final = 0.5
@@ -37,7 +38,7 @@ def rebuild(name: str | None, *, everyone: bool, turn_wait: float, as_json: bool
         raise UsageProblem("give either NAME or --all")
     client = hive_client()
     names = [agent["name"] for agent in _behind(client)] if everyone else [check_agent_name(name or "")]
-    done = _all(client, names, turn_wait, quiet=as_json) if everyone else [_rebuild(client, names[0])]
+    done = _all(client, names, turn_wait, quiet=as_json) if everyone else [_rebuild(client, names[0], quiet=as_json)]
     if as_json:
         print_json({"agents": done})
     elif not everyone:
@@ -50,8 +51,9 @@ def _behind(client: HiveClient) -> list[dict[str, Any]]:
     return [agent for agent in client.get("/api/v1/agents")["agents"] if agent["needs_update"]]
 
 
-def _rebuild(client: HiveClient, name: str) -> Any:
-    return client.post(f"/api/v1/agents/{quote(name)}/rebuild").data
+def _rebuild(client: HiveClient, name: str, *, quiet: bool) -> Any:
+    with shown(client, name, quiet=quiet):
+        return until_done(client, client.post(f"/api/v1/agents/{quote(name)}/rebuild").data)
 
 
 def _all(client: HiveClient, names: Sequence[str], turn_wait_s: float, *, quiet: bool) -> list[Any]:
@@ -69,7 +71,7 @@ def _all(client: HiveClient, names: Sequence[str], turn_wait_s: float, *, quiet:
         waiting.remove(ready)
         if not quiet:
             say(f"{ready}: {views[ready]['needs_update'] or 'up to date'}; {len(waiting)} to go")
-        done.append(_rebuild(client, ready))
+        done.append(_rebuild(client, ready, quiet=quiet))
     return done
 
 

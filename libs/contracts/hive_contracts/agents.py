@@ -49,19 +49,21 @@ class ContainerStatus(StrEnum):
 
 
 class Operation(BaseModel):
-    """What is being done to a container now: `start`, `stop` or `restart`."""
+    """What is being done to a container now: `start`, `stop`, `restart`, `rebuild` or `purge`; `step`: how far."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     verb: str
     since: datetime
+    step: str = ""
 
 
 class AgentRecord(BaseModel):
     """An agent as the supervisor knows it: a field of `hive:agents`. Trustworthy: no agent can write it.
 
     `id_base`: the first of its 65,536 user ids on the machine. `operation`: what is under way; `queued`: what follows.
-    `needs_update`: in which way its container is behind; empty when it is not.
+    `needs_update`: in which way its container is behind; empty when it is not. `signed_in`: of a destroyed one, whether
+    its engine's login is kept.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -78,6 +80,7 @@ class AgentRecord(BaseModel):
     operation: Operation | None = None
     queued: str = ""
     needs_update: str = ""
+    signed_in: bool = False
     created_at: datetime
     number: int = 0
     id_base: int | None = None
@@ -242,7 +245,7 @@ class AgentCreated(Payload):
 
 
 class AgentPurged(Payload):
-    """The agent is gone from the registry; its streams, files and credentials are wiped next."""
+    """The agent is gone from the registry; its streams, credentials and last files are wiped next."""
 
     TYPE: ClassVar[str] = "agent.purged"
 
@@ -277,6 +280,16 @@ class ContainerCrashed(Payload):
     oom: bool = False
     uptime_seconds: float = 0.0
     log_tail: tuple[str, ...] = ()
+
+
+class OperationProgressed(Payload):
+    """How far what is being done to a container is, in words."""
+
+    TYPE: ClassVar[str] = "operation.progressed"
+
+    agent: str
+    verb: str
+    step: str
 
 
 class AgentQuarantined(Payload):

@@ -7,7 +7,13 @@ HiveError
 ├── BodyTooLong         413  a message body over the limit
 ├── UnknownRecipient    404  nobody of that name
 ├── NotFound            404  no such message, agent or page
+│   └── UnknownAgent    404  no agent of that name
 ├── Refused             409  understood, but not now or not so
+│   ├── AgentExists     409  an agent of that name is there already
+│   ├── AgentDestroyed  409  the agent is there no more, or only its state
+│   ├── AgentRuns       409  what was asked for needs an agent that does not run
+│   ├── CannotStart     409  the container did not come up
+│   ├── ConfigRefused   409  a commit or a bundle that may not come into an agent's repository
 │   ├── TooFast         429  more messages than the rate allows
 │   ├── InboxFull       409  the recipient has too many messages waiting
 │   ├── LoopGuard       409  the conversation went on for too long
@@ -61,6 +67,30 @@ class UnknownRecipient(NotFound):
 class Refused(HiveError):
     code = "refused"
     status = 409
+
+
+class UnknownAgent(NotFound):
+    code = "unknown_agent"
+
+
+class AgentExists(Refused):
+    code = "agent_exists"
+
+
+class AgentDestroyed(Refused):
+    code = "agent_destroyed"
+
+
+class AgentRuns(Refused):
+    code = "agent_runs"
+
+
+class CannotStart(Refused):
+    code = "cannot_start"
+
+
+class ConfigRefused(Refused):
+    code = "config_refused"
 
 
 class TooFast(Refused):

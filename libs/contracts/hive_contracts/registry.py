@@ -99,6 +99,7 @@ CARRIED: Final[tuple[tuple[type[Payload], tuple[str, ...]], ...]] = (
     (agents.AgentQuarantined, (EVENTS,)),
     (agents.AgentNeedsUpdate, (EVENTS,)),
     (agents.AgentPurged, (EVENTS,)),
+    (agents.OperationProgressed, (EVENTS,)),
     (agents.AgentFlooding, (EVENTS,)),
     (agents.AgentFloodEnded, (EVENTS,)),
     (agents.AgentNeedsLogin, (EVENTS,)),

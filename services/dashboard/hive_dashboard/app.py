@@ -21,6 +21,7 @@ from hive_dashboard.api import (
     dead_letters,
     drafts,
     health,
+    kept,
     messages,
     metrics,
     questions,
@@ -99,7 +100,7 @@ def _routes() -> FastAPI:
 
 def _api() -> APIRouter:
     router = APIRouter(prefix=PREFIX, dependencies=[Depends(api_client)])
-    about_agents = (stats, control, configs, agents, messages, dead_letters, questions, approvals, drafts)
+    about_agents = (stats, control, configs, kept, agents, messages, dead_letters, questions, approvals, drafts)
     for noun in (status, *about_agents, retention, credentials, sign_in_links, access, audit):
         router.include_router(noun.router)
     return router

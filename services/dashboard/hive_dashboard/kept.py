@@ -25,7 +25,7 @@ class Kept:
 
 def kept_of(agents: Iterable[AgentView], data_dir: Path) -> tuple[Kept, ...]:
     """One for each destroyed agent. Blocks."""
-    return tuple(_measured(agent, data_dir) for agent in agents if agent.desired is Desired.DESTROYED)
+    return tuple(measured(agent, data_dir) for agent in agents if agent.desired is Desired.DESTROYED)
 
 
 class KeptSizes:
@@ -39,7 +39,7 @@ class KeptSizes:
         """One for each destroyed agent. Blocks."""
         gone = [agent for agent in agents if agent.desired is Desired.DESTROYED]
         self._known = {
-            key: self._known.get(key) or _measured(agent, self._data_dir) for agent in gone for key in [_key(agent)]
+            key: self._known.get(key) or measured(agent, self._data_dir) for agent in gone for key in [_key(agent)]
         }
         return tuple(replace(self._known[_key(agent)], agent=agent) for agent in gone)
 
@@ -48,7 +48,8 @@ def _key(agent: AgentView) -> tuple[str, datetime]:
     return agent.name, agent.container_since
 
 
-def _measured(agent: AgentView, data_dir: Path) -> Kept:
+def measured(agent: AgentView, data_dir: Path) -> Kept:
+    """What there is of one agent, destroyed or not. Blocks."""
     size = looked_at = 0
     refused = False
     folders = [data_dir / "agents" / agent.name]

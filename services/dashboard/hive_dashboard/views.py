@@ -441,6 +441,8 @@ def badge_of(agent: AgentView) -> Badge:
     """The container's state where it does not run, else the harness's own word."""
     if agent.container is ContainerStatus.RUNNING and agent.desired is Desired.STOPPED:
         return Badge("stopping", "wait", agent.container_since, agent.detail)
+    if agent.desired is Desired.PURGED:
+        return Badge("being purged", "wait", agent.container_since, agent.detail)
     if agent.container is ContainerStatus.STOPPED and agent.desired is Desired.DESTROYED:
         return Badge("destroyed", "off", agent.container_since, agent.detail)
     if agent.container is ContainerStatus.RUNNING:

@@ -33,7 +33,7 @@ from hive_runtime.backoff import persist
 from hive_runtime.bus import Ack, Append, Batch, Bus, Entry
 from hive_runtime.consumer import Consumer, consume
 from hive_runtime.errors import StoreUnavailable
-from hive_supervisor.errors import AgentDestroyed, AgentExists, CannotStart, UnknownAgent
+from hive_supervisor.errors import AgentDestroyed, AgentExists, AgentRuns, CannotStart, UnknownAgent
 from hive_supervisor.fleet import SOURCE, Fleet
 from hive_supervisor.retention.schedule import Retention
 from hive_supervisor.rotation import Rotation
@@ -173,6 +173,7 @@ class Commands:
             await self._rotation.request(command)
             return Answer()
         self._check_lifter(command)
+        self._check_purge(command)
         return await self._let_happen(command, self._record(command))
 
     def _check_lifter(self, command: Envelope) -> None:
@@ -182,6 +183,16 @@ class Commands:
             return
         if self._fleet.policy(name) is not RestartPolicy.MANAGER:
             raise Refused(f"{name} is quarantined, and only the operator may start it again; ask with ask_operator")
+
+    def _check_purge(self, command: Envelope) -> None:
+        """Raises `AgentRuns`: nobody wipes what is at work by one slip."""
+        if command.type != DestroyAgent.TYPE or not (wish := command.payload(DestroyAgent)).purge:
+            return
+        if self._fleet.wanted(wish.name) is Desired.RUNNING and wish.name != MANAGER:
+            raise AgentRuns(
+                f"{wish.name} is to run, and nothing that runs is purged; first `hive stop {wish.name}`, or "
+                f"`hive destroy {wish.name}`, which keeps its state"
+            )
 
     def _record(self, command: Envelope) -> str:
         with self._store.unit() as unit:
@@ -195,9 +206,10 @@ class Commands:
             await self._fleet.tell_model(name)
             return Answer()
         rebuild = command.type == RebuildAgent.TYPE
-        restart = command.type == RestartAgent.TYPE or (rebuild and bool(self._fleet.behind(name)))
+        wanted = command.type == RestartAgent.TYPE or (rebuild and bool(self._fleet.behind(name)))
         if again and await self._fleet.has_started_since(name, command.time):
-            restart = False
+            wanted = False
+        restart = ("rebuild" if rebuild else "restart") if wanted else ""
         await self._fleet.apply(name, restart=restart, lift=command.type in _STARTING)
         return name
 
@@ -241,11 +253,7 @@ def _told(command: Envelope, fact: CommandDone | CommandFailed) -> list[Append]:
 def _change(unit: Unit, command: Envelope) -> str:
     """Do in the store what `command` says; returns the agent's name."""
     if command.type == SpawnAgent.TYPE:
-        spawn = command.payload(SpawnAgent)
-        new = NewAgent(spawn.name, Role.AGENT, spawn.engine, spawn.description, spawn.config)
-        if not unit.add(new, datetime.now(UTC)):
-            raise AgentExists(f"there is an agent called {spawn.name} already; choose another name")
-        return spawn.name
+        return _spawn(unit, command.payload(SpawnAgent))
     if command.type == SetModel.TYPE:
         change = command.payload(SetModel)
         _check_there(unit, change.name)
@@ -269,8 +277,20 @@ def _change(unit: Unit, command: Envelope) -> str:
     return name
 
 
+def _spawn(unit: Unit, spawn: SpawnAgent) -> str:
+    new = NewAgent(spawn.name, Role.AGENT, spawn.engine, spawn.description, spawn.config)
+    if unit.desired(spawn.name) is Desired.PURGED:
+        raise AgentExists(f"what {spawn.name} had is just being wiped; its name is free in a moment")
+    if not unit.add(new, datetime.now(UTC)):
+        raise AgentExists(f"there is an agent called {spawn.name} already; choose another name")
+    return spawn.name
+
+
 def _check_there(unit: Unit, name: str) -> None:
-    if unit.desired(name) in (Desired.DESTROYED, Desired.PURGED):
+    desired = unit.desired(name)
+    if desired is Desired.PURGED:
+        raise AgentDestroyed(f"{name} was purged; what it had is just being wiped")
+    if desired is Desired.DESTROYED:
         raise AgentDestroyed(f"{name} was destroyed; `hive spawn {name}` revives what was kept")
 
 

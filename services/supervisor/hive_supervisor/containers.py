@@ -103,6 +103,17 @@ def log_file(data_dir: Path, name: str) -> Path:
     return data_dir / "logs" / "agents" / f"{name}.log"
 
 
+def files_of(data_dir: Path, name: str) -> tuple[Path, ...]:
+    """What only the agent itself wrote, and nobody reads once it has ended."""
+    folder = data_dir / "agents" / name
+    return tuple(folder / part for part in ("state", "state.new", "harness", "run", "etc"))
+
+
+def traces_of(data_dir: Path, name: str) -> tuple[Path, ...]:
+    """All else on disk that is of one agent alone, but for its password and its configuration."""
+    return (data_dir / "agents" / name, data_dir / "secrets" / f"{MODEL_KEY}-{name}", log_file(data_dir, name))
+
+
 def engine_of(agent: Agent, config: SupervisorSettings) -> Engine:
     return agent.engine or config.engine
 

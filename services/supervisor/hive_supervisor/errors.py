@@ -1,10 +1,7 @@
-"""Errors of the supervisor.
+"""Errors of the supervisor; those that answers carry to others are of the contracts.
 
 Refused (contracts)
-├── AgentExists       an agent of that name is there already
-├── AgentDestroyed    the agent is there no more, or only its state
-├── CannotStart       the container did not come up
-├── ConfigRefused     a commit or a bundle that may not come into an agent's repository
+├── AgentExists, AgentDestroyed, AgentRuns, CannotStart, ConfigRefused (contracts)
 ├── EngineRefused     a container engine said no
 │   └── EngineConflict   something of that name, or in that state, is in the way
 └── SystemdError      systemd refused
@@ -13,29 +10,41 @@ Refused (contracts)
     ├── NoSuchUnit    no unit of that name is loaded
     └── NothingToKill nothing of the unit runs
 NotFound (contracts)
-├── UnknownAgent
+├── UnknownAgent (contracts)
 └── EngineLacks       a container engine has no such container, image or network
 Unavailable (contracts)
 └── EngineAway        a container engine does not answer
 """
 
-from hive_contracts.errors import NotFound, Refused, Unavailable
+from hive_contracts.errors import (
+    AgentDestroyed,
+    AgentExists,
+    AgentRuns,
+    CannotStart,
+    ConfigRefused,
+    NotFound,
+    Refused,
+    Unavailable,
+    UnknownAgent,
+)
 
-
-class AgentExists(Refused):
-    code = "agent_exists"
-
-
-class AgentDestroyed(Refused):
-    code = "agent_destroyed"
-
-
-class CannotStart(Refused):
-    code = "cannot_start"
-
-
-class ConfigRefused(Refused):
-    code = "config_refused"
+__all__ = [
+    "AgentDestroyed",
+    "AgentExists",
+    "AgentRuns",
+    "CannotStart",
+    "ConfigRefused",
+    "EngineAway",
+    "EngineConflict",
+    "EngineLacks",
+    "EngineRefused",
+    "NoSuchUnit",
+    "NotPermitted",
+    "NothingToKill",
+    "SystemdError",
+    "UnitTaken",
+    "UnknownAgent",
+]
 
 
 class SystemdError(Refused):
@@ -56,10 +65,6 @@ class NoSuchUnit(SystemdError):
 
 class NothingToKill(SystemdError):
     code = "nothing_to_kill"
-
-
-class UnknownAgent(NotFound):
-    code = "unknown_agent"
 
 
 class EngineRefused(Refused):

@@ -27,12 +27,12 @@ from hive_contracts.names import MANAGER
 from hive_runtime.backoff import persist
 from hive_runtime.bus import Bus
 from hive_runtime.errors import StoreUnavailable
-from hive_runtime.wiping import wipe
-from hive_supervisor.containers import Premises, log_file, model_of, spec_for
+from hive_supervisor.containers import Premises, files_of, log_file, model_of, spec_for, traces_of
 from hive_supervisor.errors import AgentDestroyed
 from hive_supervisor.keeper import Keeper
 from hive_supervisor.life import Life, Throttle
 from hive_supervisor.principals import Principals
+from hive_supervisor.purge import wipe_all
 from hive_supervisor.registry import Registry
 from hive_supervisor.runtimes.base import ContainerRuntime, ContainerSpec, Imaged, SeedFile
 from hive_supervisor.slots import Slots
@@ -40,6 +40,7 @@ from hive_supervisor.store import Agent, NewAgent, SupervisorStore
 from hive_supervisor.versions import behind, version_of
 
 SOURCE: Final = "supervisor"
+PURGE: Final = "purge"
 IMAGE_LOOK_S: Final = 10.0
 """Between looks for a newer image, in seconds."""
 
@@ -84,6 +85,7 @@ class Fleet:
         self._agents: dict[str, Agent] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._gone: dict[str, asyncio.Event] = {}
+        self._withdrawn: set[str] = set()
         self._new = asyncio.Event()
         self._image = ""
         self._slots = Slots(premises.config.start_at_once)
@@ -107,13 +109,15 @@ class Fleet:
                 self._gone[agent.name] = asyncio.Event()
                 if keeping := self._tasks.pop(agent.name, None):
                     keeping.cancel()
+                    self._keepers[agent.name].desired = agent.desired
                 self._new.set()
             if agent.name not in self._keepers:
                 self._keepers[agent.name] = self._keeper(agent)
                 self._new.set()
 
-    async def apply(self, name: str, *, restart: bool = False, lift: bool = False) -> None:
-        """The store changed for `name`: do what it says now. `lift`: start it even if it crashed too often."""
+    async def apply(self, name: str, *, restart: str = "", lift: bool = False) -> None:
+        """The store changed for `name`: do what it says now. `restart`: what to call it, if it is to be stopped first.
+        `lift`: start it even if it crashed too often."""
         is_new = name not in self._keepers
         self.reload()
         if name in self._gone:
@@ -186,7 +190,7 @@ class Fleet:
         """Give it this configuration, and restart it if it is to run; what its container is once that is settled."""
         with self._store.unit() as unit:
             unit.configure(name, config)
-        await self.apply(name, restart=True, lift=True)
+        await self.apply(name, restart="restart", lift=True)
         await self.settled(name)
         return self.status(name)
 
@@ -204,7 +208,7 @@ class Fleet:
 
     async def restart(self, name: str) -> None:
         """Its container ends, with its grace, and starts again; what it had not handled stays."""
-        await self.apply(name, restart=True)
+        await self.apply(name, restart="restart")
 
     def names(self) -> list[str]:
         """Everyone who is kept."""
@@ -246,23 +250,32 @@ class Fleet:
 
     async def _purge(self, name: str) -> None:
         """Wipe all that the agent had, in steps that may each be repeated; the store forgets it last."""
-        await self._runtime.stop(name, grace_s=self._premises.config.stop_grace_s)
+        keeper, grace_s = self._keepers[name], self._premises.config.stop_grace_s
+        if name not in await persist(lambda: self._bus.hash_all(streams.AGENTS)):
+            self._withdrawn.add(name)  # by a supervisor before this one
+        await keeper.doing(PURGE, "ends its container")
+        await persist(lambda: self._runtime.stop(name, grace_s=grace_s))
         await persist(lambda: self._runtime.remove(name))
+        await keeper.doing(PURGE, "wipes its files")
+        await wipe_all(files_of(self._premises.data_dir, name))
+        self._withdrawn.add(name)
         await persist(lambda: self._registry.withdraw(name))
         await self.tell(AgentPurged(agent=name), name)
         await persist(lambda: self._principals.remove_agent(name))
-        data_dir = self._premises.data_dir
         if self._when_purged:
             await persist(partial(self._when_purged, name))
-        kept = self._origins is not None and self._origins.keeps(name)
-        repository = () if kept else (data_dir / "configs" / f"{name}.git",)
-        for path in (data_dir / "agents" / name, *repository, log_file(data_dir, name)):
-            await persist(partial(asyncio.to_thread, wipe, path))
-        with self._store.unit() as unit:
-            unit.forget(name)
+        await wipe_all(traces_of(self._premises.data_dir, name))
+        if self._origins is None or not self._origins.keeps(name):
+            await wipe_all([self._premises.data_dir / "configs" / f"{name}.git"])
+        await persist(partial(self._forget, name))
         log.info("agent purged", agent=name)
         del self._keepers[name], self._agents[name], self._tasks[name]
+        self._withdrawn.discard(name)
         self._gone.pop(name).set()
+
+    async def _forget(self, name: str) -> None:
+        with self._store.unit() as unit:
+            unit.forget(name)
 
     async def _watch_exits(self) -> None:
         async for exit_ in self._runtime.watch():
@@ -322,7 +335,7 @@ class Fleet:
 
     async def changed(self, name: str) -> None:
         """For a keeper: publish the record anew."""
-        if name not in self._keepers:
+        if name not in self._keepers or name in self._withdrawn:
             return
         reason = self.behind(name)
         record = self._registry.record(self._agents[name], self._keepers[name], reason)

@@ -15,12 +15,13 @@ from hive_contracts.agents import (
     ContainerStopped,
     Desired,
     Operation,
+    OperationProgressed,
 )
 from hive_contracts.envelope import Payload
 from hive_contracts.errors import HiveError, Unavailable
 from hive_contracts.models import RestartPolicy
 from hive_runtime.backoff import Backoff, persist
-from hive_supervisor.life import Life, Run, Throttle
+from hive_supervisor.life import Life, Run, Throttle, how_it_ended, last_words
 from hive_supervisor.runtimes.base import Container, ContainerExit, ContainerRuntime, ContainerSpec
 from hive_supervisor.slots import Slots
 
@@ -36,10 +37,8 @@ STEADY_S: Final = 10.0
 END_TOLD_S: Final = 10.0
 """How long the end of a container that was stopped may take to be told."""
 
+WAITS: Final = "waits for others to start"
 LOG_TAIL_LINES: Final = 20
-LAST_WORDS, LAST_WORDS_LENGTH = 3, 300
-"""Of a container that did not come up, so many lines and characters stand in its record."""
-
 log = structlog.get_logger()
 
 
@@ -102,20 +101,23 @@ class Keeper:
         self._runtime = runtime
         self._host = host
         self._restart_wanted = False
+        self._restart_as = "restart"
         self._came_up = False
         self._late = ""
-        self._attempted = True
+        self._lifts = self._tried = 0
         self._exit: ContainerExit | None = None
         self._news = asyncio.Event()
         self._moved = asyncio.Condition()
         self._backoff = Backoff(first_s=FIRST_RESTART_S, limit_s=LAST_RESTART_S, at_once=True)
 
-    def want(self, desired: Desired, *, restart: bool = False, lift: bool = False) -> None:
-        """What it is to be from now on. `restart`: stop it first. `lift`: start it though it crashed often."""
+    def want(self, desired: Desired, *, restart: str = "", lift: bool = False) -> None:
+        """What it is to be from now on. `restart`: what to call it, if it is to be stopped first. `lift`: start it
+        though it crashed often."""
         self.desired = desired
-        self._restart_wanted = restart and self._up
+        self._restart_wanted = bool(restart) and self._up
+        self._restart_as = restart or "restart"
         self._backoff.reset()
-        self._attempted = not lift
+        self._lifts += lift
         if lift or desired is not Desired.RUNNING:
             self._keep(self.life.lifted())
         self._news.set()
@@ -131,6 +133,13 @@ class Keeper:
         async with self._moved:
             await self._moved.wait_for(lambda: self._settled)
 
+    async def doing(self, verb: str, step: str) -> None:
+        """Tell how far what is being done to it is. `verb`: what that is; until `_set` says that it is over."""
+        known = self.operation if self.operation and self.operation.verb == verb else None
+        self.operation = Operation(verb=verb, since=known.since if known else datetime.now(UTC), step=step)
+        await self._host.changed(self.name)
+        await self._host.tell(OperationProgressed(agent=self.name, verb=verb, step=step), self.name)
+
     async def run(self, *, grace_s: float, start_timeout_s: float) -> None:
         """Keep it until cancelled; cancelling leaves the container as it is."""
         await self._find()
@@ -143,7 +152,7 @@ class Keeper:
     @property
     def failed(self) -> bool:
         """It is to run, and did not get there by its last start."""
-        return self._attempted and self._ended_badly
+        return self._tried == self._lifts and self._ended_badly
 
     @property
     def queued(self) -> str:
@@ -152,7 +161,7 @@ class Keeper:
             return ""
         if self.desired is not Desired.RUNNING:
             return "" if self.operation.verb == "stop" else "stop"
-        return "restart" if self._restart_wanted and self.operation.verb == "start" else ""
+        return self._restart_as if self._restart_wanted and self.operation.verb == "start" else ""
 
     @property
     def _ended_badly(self) -> bool:
@@ -203,15 +212,19 @@ class Keeper:
             await self._start(start_timeout_s)
         elif self.desired is not Desired.RUNNING and self.status is not ContainerStatus.STOPPED:
             await self._set(ContainerStatus.STOPPED)
+        elif self.operation:
+            await self._set(self.status, self.detail, since=self.since)
         else:
             await self._wait(None)
 
     async def _start(self, timeout_s: float) -> None:
+        verb = self.operation.verb if self.operation else "start"
         if self._slots.taken:
-            await self._set(ContainerStatus.STOPPED, "waits for others to start", operation="start")
+            await self._set(ContainerStatus.STOPPED, WAITS, operation=verb)
+            await self.doing(verb, WAITS)
         async with self._slots.held(wake=self._wake, news=self._news_while_waiting) as mine:
             if mine:
-                await self._start_now(timeout_s)
+                await self._start_now(verb, timeout_s)
 
     async def _news_while_waiting(self) -> bool:
         """Whether something else is to be done before a start."""
@@ -219,12 +232,16 @@ class Keeper:
             await self._wait(None)
         return self._interrupted
 
-    async def _start_now(self, timeout_s: float) -> None:
+    async def _start_now(self, verb: str, timeout_s: float) -> None:
         self._came_up, self._late = False, ""
-        await self._set(ContainerStatus.STARTING, operation="start")
+        await self._set(ContainerStatus.STARTING, operation=verb)
+        self._tried = self._lifts  # one that was begun before a lift is not what was asked for
+        await self.doing(verb, "makes its container")
         await self._runtime.create(await self._host.prepare(self.name))
         self._keep(self.life.starting(await self._host.version(self.name)))
+        await self.doing(verb, "starts its container")
         await self._runtime.start(self.name)
+        await self.doing(verb, "waits for its harness to report")
         if await self._until_ready(timeout_s):
             self._came_up = True
             self._keep(self.life.came_up())
@@ -254,14 +271,16 @@ class Keeper:
 
     async def _stop(self, grace_s: float) -> None:
         self._keep(self.life.stopping())
-        verb = "restart" if self._restart_wanted else "stop"
+        again = self._restart_wanted
+        verb = self._restart_as if again else "stop"
         await self._set(self.status, self.detail, since=self.since, operation=verb)
+        await self.doing(verb, f"asks it to end, within {grace_s:g} s")
         await self._runtime.stop(self.name, grace_s=grace_s)
         await self._end_told()
         self._exit = None
         self._restart_wanted = False
         self._keep(self.life.over())
-        await self._set(ContainerStatus.STOPPED)
+        await self._set(ContainerStatus.STOPPED, operation=verb if again else "")
         await self._host.tell(ContainerStopped(agent=self.name), self.name)
 
     async def _end_told(self) -> None:
@@ -293,9 +312,9 @@ class Keeper:
             "container crashed", agent=self.name, status=exit_.status, oom=exit_.oom, uptime_s=round(exit_.uptime_s, 1)
         )
         lines = await self._last_lines()
-        how = self._late or _ending(exit_)
+        how = self._late or how_it_ended(exit_)
         if not self._came_up:
-            how += _last_words(lines)
+            how += last_words(lines)
         await self._set(ContainerStatus.CRASHED, how)
         fact = ContainerCrashed(
             agent=self.name,
@@ -359,8 +378,8 @@ class Keeper:
         now = datetime.now(UTC)
         async with self._moved:
             self.status, self.detail, self.since = status, detail, since or now
-            self.operation = Operation(verb=operation, since=now) if operation else None
-            self._attempted |= self._ended_badly
+            same = self.operation if self.operation and self.operation.verb == operation else None
+            self.operation = same or (Operation(verb=operation, since=now) if operation else None)
         await self._host.changed(self.name)
         async with self._moved:  # who waits for it finds it published
             self._moved.notify_all()
@@ -371,18 +390,3 @@ class Keeper:
             async with asyncio.timeout(seconds):
                 await self._news.wait()
         self._news.clear()
-
-
-def _ending(exit_: ContainerExit) -> str:
-    if exit_.oom:
-        return "ended for taking too much memory"
-    if exit_.signal:
-        return f"ended by signal {exit_.signal}"
-    return "ended unseen" if exit_.status is None else f"ended with status {exit_.status}"
-
-
-def _last_words(lines: tuple[str, ...]) -> str:
-    """The container's own words, on one line and short."""
-    text = " | ".join(lines[-LAST_WORDS:])
-    shown = "".join(letter if letter.isprintable() else " " for letter in text)[-LAST_WORDS_LENGTH:]
-    return f"; its last words: {shown}" if shown else ""

@@ -16,6 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from hive_supervisor.runtimes.base import Container, ContainerExit
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+LAST_WORDS, LAST_WORDS_LENGTH = 3, 300
+"""Of a container that did not come up, so many lines and characters stand in its record."""
+
 _CLOCKS: Final = timedelta(seconds=1)
 """By so much a back-end's clock may be behind this one."""
 
@@ -118,3 +121,18 @@ def boot_id() -> str:
         return _BOOT_ID.read_text().strip()
     except OSError:
         return ""
+
+
+def how_it_ended(exit_: ContainerExit) -> str:
+    if exit_.oom:
+        return "ended for taking too much memory"
+    if exit_.signal:
+        return f"ended by signal {exit_.signal}"
+    return "ended unseen" if exit_.status is None else f"ended with status {exit_.status}"
+
+
+def last_words(lines: tuple[str, ...]) -> str:
+    """The container's own words, on one line and short."""
+    text = " | ".join(lines[-LAST_WORDS:])
+    shown = "".join(letter if letter.isprintable() else " " for letter in text)[-LAST_WORDS_LENGTH:]
+    return f"; its last words: {shown}" if shown else ""

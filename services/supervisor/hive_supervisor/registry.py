@@ -33,6 +33,8 @@ class Registry:
         self._notices: dict[str, str] = {}
 
     def record(self, agent: Agent, keeper: Keeper, needs_update: str = "") -> AgentRecord:
+        destroyed = keeper.desired is Desired.DESTROYED
+        signed_in = destroyed and is_signed_in(agent.name, self._data_dir)
         return AgentRecord(
             name=agent.name,
             role=agent.role,
@@ -41,20 +43,18 @@ class Registry:
             desired=keeper.desired,
             container=keeper.status,
             container_since=keeper.since,
-            detail=keeper.detail or (self._kept(agent.name) if keeper.desired is Desired.DESTROYED else ""),
+            detail=keeper.detail or (_kept(signed_in=signed_in) if destroyed else ""),
             restarts=keeper.restarts,
             operation=keeper.operation,
             queued=keeper.queued,
             needs_update=needs_update,
+            signed_in=signed_in,
             created_at=agent.created_at,
             number=agent.number,
             id_base=agent.id_base,
             model=model_of(agent, self._config),
             config=agent.config,
         )
-
-    def _kept(self, name: str) -> str:
-        return KEPT_SIGNED_IN if is_signed_in(name, self._data_dir) else KEPT
 
     async def publish(self, record: AgentRecord) -> None:
         text = record.model_dump_json()
@@ -82,3 +82,7 @@ class Registry:
             version=VERSION,
         )
         await self._bus.hash_set(streams.INFO, {streams.INFO_FIELD: info.model_dump_json()})
+
+
+def _kept(*, signed_in: bool) -> str:
+    return KEPT_SIGNED_IN if signed_in else KEPT

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import shutil
 import signal as signals
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
@@ -136,7 +135,7 @@ class DockerRuntime:
             raise CannotStart(f"the container of {name} does not start: {error}") from error
 
     async def stop(self, name: str, *, grace_s: float) -> None:
-        present = await self._present(name)
+        present = await self._own(name)
         if present is None or not present.state.running:
             return
         await self._signal(present.id, signals.SIGTERM)
@@ -149,7 +148,7 @@ class DockerRuntime:
         await self._settle(name)
 
     async def kill(self, name: str, signal: int = signals.SIGKILL) -> None:
-        present = await self._present(name)
+        present = await self._own(name)
         if present is None or not present.state.running:
             return
         if signal != signals.SIGKILL:
@@ -160,7 +159,7 @@ class DockerRuntime:
 
     async def remove(self, name: str) -> None:
         await self.kill(name)
-        if present := await self._present(name):
+        if present := await self._own(name):
             with contextlib.suppress(EngineLacks):
                 await self._api.remove(present.id)
         await self._remove_network_if_empty()
@@ -196,7 +195,7 @@ class DockerRuntime:
         return Executed(status, output.decode(errors="replace"))
 
     async def logs(self, name: str, lines: int) -> tuple[str, ...]:
-        present = await self._present(name)
+        present = await self._own(name)
         return tail(Path(present.labels[LOG]), lines) if present else ()
 
     async def watch(self) -> AsyncIterator[ContainerExit]:
@@ -208,7 +207,7 @@ class DockerRuntime:
             following.cancel()
 
     async def usage(self, name: str) -> Usage:
-        present = await self._present(name)
+        present = await self._own(name)
         if present is None or not present.state.running:
             return Usage()
         stats = await self._api.stats(present.id)
@@ -275,6 +274,11 @@ class DockerRuntime:
             return spec, spec
         own = 2 * (spec.id_base // 65_536 % 30_000)
         return replace(spec, id_base=own), replace(spec, id_base=self._mapped + own)
+
+    async def _own(self, name: str) -> ContainerInfo | None:
+        """None also when another's container has the name: that is left alone."""
+        info = await self._info(self._container_name(name))
+        return info if info and info.labels.get(HIVE) == self._hive_id else None
 
     async def _present(self, name: str) -> ContainerInfo | None:
         """Raises `CannotStart` when another's container has the name."""
@@ -372,8 +376,7 @@ class DockerRuntime:
             os.chown(outside.log_file, self._mapped, self._mapped)
 
     def _forget_files(self, name: str) -> None:
-        for made in ("etc", "run"):
-            shutil.rmtree(self._agents_dir / name / made, ignore_errors=True)
+        launch.discard(self._agents_dir / name, "etc", "run")
 
 
 def _users(inside: ContainerSpec) -> Users:

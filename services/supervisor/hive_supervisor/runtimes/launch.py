@@ -1,12 +1,14 @@
 """What `create` of the `process` runtime leaves for `start`: a command line with its surroundings, and files."""
 
+import contextlib
 import os
-import shutil
 from pathlib import Path
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
+from hive_contracts.errors import Unavailable
+from hive_runtime.wiping import wipe
 from hive_supervisor.runtimes.base import ContainerSpec, Limits, SeedFile
 from hive_supervisor.runtimes.ownership import hand_over
 
@@ -53,8 +55,18 @@ def forget(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
+def discard(folder: Path, *names: str) -> None:
+    """What was made for one start goes, as far as it can: the next `prepare` says what is in the way."""
+    for name in names:
+        with contextlib.suppress(Unavailable):
+            wipe(folder / name)
+
+
 def prepare(spec: ContainerSpec) -> None:
-    """The kept directories; and a fresh run directory with the secrets. Nothing in them is opened again."""
+    """The kept directories; and a fresh run directory with the secrets. Nothing in them is opened again.
+
+    Raises `Unavailable` when what an earlier container left in the run directory cannot be removed.
+    """
     if not spec.state_dir.exists():
         _make_state(spec)
     harness = spec.harness_uid
@@ -65,7 +77,7 @@ def prepare(spec: ContainerSpec) -> None:
         spec.harness_dir.mkdir(mode=0o700, exist_ok=True)
         if harness is not None:
             hand_over(spec.harness_dir, uid=harness, others=harness)
-    shutil.rmtree(spec.run_dir, ignore_errors=True)
+    wipe(spec.run_dir)
     spec.run_dir.mkdir(mode=0o700)
     for name, content in spec.secrets.items():
         path = spec.run_dir / name
@@ -79,7 +91,7 @@ def prepare(spec: ContainerSpec) -> None:
 def _make_state(spec: ContainerSpec) -> None:
     """Whole or absent, whenever this process is killed."""
     fresh = spec.state_dir.with_suffix(".new")
-    shutil.rmtree(fresh, ignore_errors=True)
+    wipe(fresh)
     (fresh / "home").mkdir(parents=True, mode=0o700)
     fresh.chmod(0o700)
     for file in spec.seed:

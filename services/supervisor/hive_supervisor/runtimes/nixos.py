@@ -148,7 +148,7 @@ class NixosRuntime:
         await asyncio.to_thread(shutil.rmtree, _drop_in(name).parent, ignore_errors=True)
         await self._bus.reload()
         (self._agents_dir / name / _RECORD).unlink(missing_ok=True)
-        await asyncio.to_thread(shutil.rmtree, self._agents_dir / name / "run", ignore_errors=True)
+        await asyncio.to_thread(launch.discard, self._agents_dir / name, "run")
 
     async def list(self) -> dict[str, Container]:
         names = sorted(path.parent.name for path in self._agents_dir.glob(f"*/{_RECORD}"))

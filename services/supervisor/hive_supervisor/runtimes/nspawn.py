@@ -6,7 +6,6 @@ found whenever somebody comes to ask. What a unit is made of lies in the agent's
 
 import asyncio
 import os
-import shutil
 import signal as signals
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -243,7 +242,7 @@ class NspawnRuntime:
 
     def _forget(self, name: str) -> None:
         nspawn_unit.forget(self._agents_dir / name)
-        shutil.rmtree(self._agents_dir / name / "run", ignore_errors=True)
+        launch.discard(self._agents_dir / name, "run")
 
     async def _clear(self, state: UnitState, *, tell: bool = True) -> None:
         """Make systemd forget a unit that ended."""

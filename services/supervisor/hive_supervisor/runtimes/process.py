@@ -145,8 +145,7 @@ class ProcessRuntime:
         await self._leave_group(name)
         launch.forget(folder)
         shim.forget(folder)
-        for leftover in ("etc", "run"):
-            await asyncio.to_thread(shutil.rmtree, folder / leftover, ignore_errors=True)
+        await asyncio.to_thread(launch.discard, folder, "etc", "run")
 
     async def list(self) -> dict[str, Container]:
         self._take_up()
