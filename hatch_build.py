@@ -61,6 +61,30 @@ PACKAGES: Final = (
         file="sse.js",
         sha256="3b5992a541619babefc4c169505af474df5c3039da51e59b96ccf9241ecd61d2",
     ),
+    FrontendPackage(
+        name="@xterm/xterm",
+        version="6.0.0",
+        integrity="sha512-TQwDdQGtwwDt+2cgKDLn0IRaSxYu1tSUjgKarSDkUM0ZNiSRXFpjxEsvc/Zgc5kq5omJ+V0a8/kIM2WD3sMOYg==",
+        member="package/lib/xterm.js",
+        file="xterm.js",
+        sha256="14903579ff54664cd72f8e8699e6961a6272c21863ec1c3b118cdc8af5d4a972",
+    ),
+    FrontendPackage(
+        name="@xterm/xterm",
+        version="6.0.0",
+        integrity="sha512-TQwDdQGtwwDt+2cgKDLn0IRaSxYu1tSUjgKarSDkUM0ZNiSRXFpjxEsvc/Zgc5kq5omJ+V0a8/kIM2WD3sMOYg==",
+        member="package/css/xterm.css",
+        file="xterm.css",
+        sha256="854a7c0fb70e8b1a083c16797ab827299fb18744f5ad34f227b48337e33293c6",
+    ),
+    FrontendPackage(
+        name="@xterm/addon-fit",
+        version="0.11.0",
+        integrity="sha512-jYcgT6xtVYhnhgxh3QgYDnnNMYTcf8ElbxxFzX0IZo+vabQqSPAjC3c1wJrKB5E19VwQei89QCiZZP86DCPF7g==",
+        member="package/lib/addon-fit.js",
+        file="addon-fit.js",
+        sha256="ba3ea256ce0620a0992a197d6c9baea64823fc93d8da07a9e366ca9943c18527",
+    ),
 )
 
 

@@ -37,7 +37,8 @@ MAY: Final = {
     "xclaim": {streams.inbox("ada")},
     "xlen": {streams.inbox("ada")},
     "xack": {streams.inbox("ada"), streams.control("ada"), streams.state("ada")},
-    "xadd": {streams.outbox("ada"), streams.live("ada")},
+    "xadd": {streams.outbox("ada"), streams.live("ada"), streams.screen("ada")},
+    "xread": {streams.keys("ada")},
     "xdel": {streams.inbox("ada"), streams.state("ada")},
     "hset": {streams.state("ada")},
     "hget": {streams.inbox("ada"), streams.state("ada")},
@@ -45,7 +46,15 @@ MAY: Final = {
 """Command → keys. The function hive_ack runs with the agent's rights and takes inbox and state: hence four odd pairs,
 which the server answers with WRONGTYPE."""
 
-PARTS: Final = (streams.inbox, streams.outbox, streams.control, streams.live, streams.state)
+PARTS: Final = (
+    streams.inbox,
+    streams.outbox,
+    streams.control,
+    streams.live,
+    streams.state,
+    streams.keys,
+    streams.screen,
+)
 KEYS: Final = (
     *(part(name) for name in ("ada", "eve", OPERATOR, "hm1nd", "*", "ad?", "[a-z]da") for part in PARTS),
     *(streams.dedup(name, "k") for name in ("ada", "eve")),
@@ -152,6 +161,7 @@ def test_a_command_on_the_list_works_on_its_own_keys_and_on_no_other(name: str, 
         "xclaim": lambda key: (key, "harness", "ada", 0, "1-1"),
         "xack": lambda key: (key, "harness", "1-1"),
         "xadd": lambda key: (key, "NOMKSTREAM", "*", "a", "b"),
+        "xread": lambda key: ("COUNT", 1, "STREAMS", key, "0"),
         "xdel": lambda key: (key, "1-1"),
         "hset": lambda key: (key, "a", "b"),
         "hget": lambda key: (key, "a"),

@@ -32,11 +32,16 @@ class FailingBus:
     def reader(self) -> Reader:
         return self._inner.reader()
 
-    async def append(self, stream: str, envelope: Envelope) -> str:
+    async def append(self, stream: str, envelope: Envelope, *, at_most: int | None = None) -> str:
         self._before()
-        entry_id = await self._inner.append(stream, envelope)
+        entry_id = await self._inner.append(stream, envelope, at_most=at_most)
         self._done()
         return entry_id
+
+    async def clear(self, stream: str) -> None:
+        self._before()
+        await self._inner.clear(stream)
+        self._done()
 
     async def write(self, batch: Batch) -> None:
         """Each write counts as a step of its own."""

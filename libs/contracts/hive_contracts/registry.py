@@ -16,13 +16,14 @@ from hive_contracts import (
     reminders,
     retention,
     stores,
+    terminal,
     turns,
     wishes,
 )
 from hive_contracts.envelope import Payload
 
 OUTBOX, INBOX, CONTROL, LIVE, EVENTS, COMMANDS = "outbox", "inbox", "control", "live", "events", "commands"
-DEAD: Final = "dead"
+DEAD, KEYS, SCREEN = "dead", "keys", "screen"
 
 CARRIED: Final[tuple[tuple[type[Payload], tuple[str, ...]], ...]] = (
     (messages.SendMessage, (OUTBOX,)),
@@ -71,6 +72,12 @@ CARRIED: Final[tuple[tuple[type[Payload], tuple[str, ...]], ...]] = (
     (control.CompactAgent, (CONTROL,)),
     (control.BeginLogin, (CONTROL,)),
     (control.GiveLoginCode, (CONTROL,)),
+    (terminal.OpenTerminal, (CONTROL,)),
+    (terminal.CloseTerminal, (CONTROL,)),
+    (terminal.TerminalTyped, (KEYS,)),
+    (terminal.TerminalResized, (KEYS,)),
+    (terminal.TerminalShown, (SCREEN,)),
+    (terminal.TerminalEnded, (SCREEN,)),
     (control.UrgentWaits, (CONTROL,)),
     (approvals.FetchConfig, (OUTBOX, COMMANDS)),
     (approvals.RequestApply, (OUTBOX, COMMANDS)),

@@ -4,6 +4,8 @@ hive:{<a>}:outbox        stream  harness of <a>, or dashboard → broker (`broke
 hive:{<a>}:inbox         stream  broker → harness of <a> (`harness`); deleted with its ack
 hive:{<a>}:control       stream  dashboard, broker, supervisor → harness of <a> (`harness`), or dashboard
 hive:{<a>}:live          stream  harness of <a> → broker (`recorder`), dashboard
+hive:{<a>}:keys          stream  dashboard → harness of <a>: what is typed into its terminal, while one is open
+hive:{<a>}:screen        stream  harness of <a> → dashboard: what its terminal shows, while one is open
 hive:{<a>}:state         hash    `state`, `lease`: harness of <a>; `container`: supervisor → host side
 hive:{<a>}:dedup:<key>   string  broker: the inbox entry that this send already made, its trace and hop
 hive:commands:<service>  stream  dashboard, broker → that service (group of its name)
@@ -63,6 +65,14 @@ def control(name: str) -> str:
 
 def live(name: str) -> str:
     return f"hive:{{{name}}}:live"
+
+
+def keys(name: str) -> str:
+    return f"hive:{{{name}}}:keys"
+
+
+def screen(name: str) -> str:
+    return f"hive:{{{name}}}:screen"
 
 
 def state(name: str) -> str:

@@ -47,6 +47,8 @@ def agent_rules(agent: str, *passwords: str, database: int = 0, suspended: bool 
         f"(+xreadgroup +xack ~{streams.control(agent)})",
         f"(+xadd %W~{streams.outbox(agent)})",
         f"(+xadd %W~{streams.live(agent)})",
+        f"(+xread %R~{streams.keys(agent)})",
+        f"(+xadd %W~{streams.screen(agent)})",
         f"(+hset ~{state})",
         f"(+fcall|hive_ack +xack +xdel +hget ~{inbox} ~{state})",
         *(("off",) if suspended else ()),
@@ -73,6 +75,8 @@ def dashboard_rules(*passwords: str) -> tuple[str, ...]:
         f"(+@stream +fcall|hive_ack +hset +hget ~{operator}:*)",
         "(+xadd %W~hive:commands:* %W~hive:events)",
         "(+xadd %W~hive:{*}:control)",
+        "(+xadd %W~hive:{*}:keys)",
+        "(+xtrim ~hive:{*}:keys ~hive:{*}:screen)",
         f"(+hset %W~{streams.SERVICES})",
     )
 

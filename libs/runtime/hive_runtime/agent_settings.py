@@ -34,6 +34,9 @@ class HarnessSettings(Settings):
     permission_wait_s: float = Field(
         default=600, gt=0, description="how long the operator has for a question of permission; then it means no"
     )
+    terminal_idle_s: float = Field(
+        default=900, gt=0, description="a terminal in which nobody types for so long is closed"
+    )
     retry_first_s: float = Field(default=0.5, gt=0, description="the wait after a failed turn; doubles each time")
     retry_limit_s: float = Field(default=60, gt=0, description="the longest wait after a failed turn")
 

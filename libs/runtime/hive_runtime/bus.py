@@ -125,8 +125,15 @@ class Bus(Protocol):
 
     def reader(self) -> Reader: ...
 
-    async def append(self, stream: str, envelope: Envelope) -> str:
-        """Returns the entry's id. After a lost reply a repeated call writes twice: readers dedup by envelope id."""
+    async def append(self, stream: str, envelope: Envelope, *, at_most: int | None = None) -> str:
+        """Returns the entry's id. After a lost reply a repeated call writes twice: readers dedup by envelope id.
+
+        `at_most`: the newest so many stay, others go, read or not; only for streams without groups.
+        """
+        ...
+
+    async def clear(self, stream: str) -> None:
+        """Remove every entry; only for streams without groups."""
         ...
 
     async def write(self, batch: Batch) -> None: ...

@@ -53,11 +53,17 @@ class MemoryBus:
     def reader(self) -> Reader:
         return _MemoryReader(self)
 
-    async def append(self, stream: str, envelope: Envelope) -> str:
+    async def append(self, stream: str, envelope: Envelope, *, at_most: int | None = None) -> str:
         entry_id = self._append(stream, envelope)
+        entries = self.streams[stream].entries
+        while at_most is not None and len(entries) > at_most:
+            del entries[next(iter(entries))]
         async with self._changed:
             self._changed.notify_all()
         return entry_id
+
+    async def clear(self, stream: str) -> None:
+        self.streams[stream].entries.clear()
 
     def _append(self, stream: str, envelope: Envelope) -> str:
         place = (next(self._clock), 0)

@@ -74,15 +74,26 @@ class Footprint:
     inbox: Load
     control: Load
     state: Load
+    screen: Load
+    keys: Load
 
     @property
     def size(self) -> int:
-        return self.outbox.size + self.live.size + self.inbox.size + self.control.size + self.state.size
+        own = self.outbox, self.live, self.inbox, self.control, self.state, self.screen, self.keys
+        return sum(load.size for load in own)
 
 
 WIPE_PAUSE_S: Final = 0.5
 
-PARTS: Final = (streams.outbox, streams.live, streams.inbox, streams.control, streams.state)
+PARTS: Final = (
+    streams.outbox,
+    streams.live,
+    streams.inbox,
+    streams.control,
+    streams.state,
+    streams.screen,
+    streams.keys,
+)
 """The keys of a principal, in the order of `Footprint`."""
 
 

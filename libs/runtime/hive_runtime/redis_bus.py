@@ -224,8 +224,12 @@ class RedisBus:
     def reader(self) -> Reader:
         return RedisReader(self._address)
 
-    async def append(self, stream: str, envelope: Envelope) -> str:
-        return str(await call(self._wire.one("XADD", stream, "*", *_flat(envelope))))
+    async def append(self, stream: str, envelope: Envelope, *, at_most: int | None = None) -> str:
+        bound = () if at_most is None else ("MAXLEN", str(at_most))
+        return str(await call(self._wire.one("XADD", stream, *bound, "*", *_flat(envelope))))
+
+    async def clear(self, stream: str) -> None:
+        await call(self._wire.one("XTRIM", stream, "MAXLEN", "0"))
 
     async def write(self, batch: Batch) -> None:
         envelopes = {id(append.envelope): append.envelope for append in batch.appends}  # one may go to several

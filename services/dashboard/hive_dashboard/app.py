@@ -37,7 +37,7 @@ from hive_dashboard.pages import approvals as approval_pages
 from hive_dashboard.pages import config as config_pages
 from hive_dashboard.pages import dead_letters as dead_letter_pages
 from hive_dashboard.pages import drafts as draft_pages
-from hive_dashboard.pages import home, palette, settings, sign_in, stream
+from hive_dashboard.pages import home, palette, settings, sign_in, stream, terminal
 from hive_dashboard.pages import messages as message_pages
 from hive_dashboard.pages import questions as question_pages
 from hive_dashboard.pages import retention as retention_pages
@@ -79,6 +79,7 @@ def _routes() -> FastAPI:
     for router in (
         home.router,
         config_pages.router,
+        terminal.router,
         agent_page.router,
         stats_page.router,
         message_pages.router,

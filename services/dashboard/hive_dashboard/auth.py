@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from hive_dashboard import audit
@@ -90,7 +90,7 @@ class Auth:
         self._cookie = f"hive_session_{port}"
         self._session_s = session_s
 
-    def session(self, request: Request) -> Session | None:
+    def session(self, request: HTTPConnection) -> Session | None:
         secret = request.cookies.get(self._cookie)
         return Session(secret) if secret and self._store.is_valid(secret) else None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Final, cast
 
 from fastapi import Depends, Request
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hive_contracts.messages import MessageView
@@ -26,6 +27,7 @@ from hive_dashboard.render import Renderer
 from hive_dashboard.snapshot import Snapshots
 from hive_dashboard.store import SessionStore
 from hive_dashboard.store_audit import AuditLog
+from hive_dashboard.store_terminals import TerminalSwitches
 from hive_dashboard.store_tokens import TokenStore
 from hive_dashboard.views import Flash
 from hive_runtime.bus import Bus
@@ -62,6 +64,7 @@ class Parts:
     auth: Auth
     tokens: TokenStore
     audit: AuditLog
+    terminals: TerminalSwitches
     snapshots: Snapshots
     hub: Hub
     live: Live
@@ -103,7 +106,7 @@ class With:
         await self._app(scope, receive, send)
 
 
-def parts_of(request: Request) -> Parts:
+def parts_of(request: HTTPConnection) -> Parts:
     return cast(Parts, request.state.parts)
 
 

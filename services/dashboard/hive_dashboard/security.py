@@ -18,9 +18,13 @@ SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 WILDCARDS: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - named in order to leave them out
 
+POLICY: Final = (
+    "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+    "object-src 'none'; img-src 'self' data:"
+)
+POLICY_VIOLATION: Final = 1008
 HEADERS: Final = {
-    "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
-    "object-src 'none'; img-src 'self' data:",
+    "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     # not `no-referrer`: with that, browsers send `Origin: null` with our own forms
@@ -39,6 +43,9 @@ class Guard:
         self._hosts = LOOPBACK_NAMES | {host.lower().strip("[]") for host in hosts} - WILDCARDS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket" and not self._is_own_socket(Headers(scope=scope)):
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -57,6 +64,11 @@ class Guard:
             status, reason = refusal
             answer = PlainTextResponse(f"{reason}\n", status_code=status)
         await answer(scope, receive, send_with_headers)
+
+    def _is_own_socket(self, headers: Headers) -> bool:
+        """Browsers let any site open one, with our cookies: only `Origin` tells whose it is, and all send it."""
+        host = headers.get("host", "")
+        return _name_of(host) in self._hosts and "origin" in headers and _is_own_origin(headers, host)
 
     def _refusal(self, method: str, headers: Headers) -> tuple[HTTPStatus, str] | None:
         host = headers.get("host", "")

@@ -31,6 +31,7 @@ from hive_dashboard.snapshot import Snapshots
 from hive_dashboard.sparks import Sparks
 from hive_dashboard.store import SessionStore
 from hive_dashboard.store_audit import AuditLog
+from hive_dashboard.store_terminals import TerminalSwitches
 from hive_dashboard.store_tokens import TokenStore
 from hive_dashboard.updates import Updates
 from hive_runtime.backoff import persist
@@ -46,6 +47,7 @@ from hive_runtime.redis_url import RedisAddress
 from hive_runtime.store_watch import BrokenStores
 
 CONSUMER: Final = "dashboard"
+MAX_SOCKET_MESSAGE: Final = 64 * 1024
 SHUTDOWN_S: Final = 1
 """How long requests in progress may take once the dashboard is told to stop, in seconds. Streams end at once."""
 
@@ -133,6 +135,9 @@ class Dashboard:
             server_header=False,
             proxy_headers=False,
             lifespan="off",
+            ws="websockets-sansio",
+            ws_max_size=MAX_SOCKET_MESSAGE,
+            ws_per_message_deflate=False,
             timeout_graceful_shutdown=SHUTDOWN_S,
         )
         server = Server(config)
@@ -170,6 +175,7 @@ def build(config: DashboardSettings, data_dir: Path, bus: Bus, *, clock: Callabl
         store=store,
         tokens=tokens,
         audit=AuditLog(store.base),
+        terminals=TerminalSwitches(store.base, clock=lambda: clock().timestamp()),
         auth=Auth(
             store,
             tokens=tokens,

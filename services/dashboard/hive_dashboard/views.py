@@ -320,6 +320,18 @@ class DeadLettersPage:
 
 
 @dataclass(frozen=True, slots=True)
+class TerminalPage:
+    """`nonce` lets the style elements of this page's terminal in."""
+
+    TEMPLATE: ClassVar[str] = "terminal.html"
+
+    shell: Shell
+    agent: AgentView
+    is_on: bool
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
 class AccessPage:
     """`own` is the id of the session that looks."""
 

@@ -42,6 +42,7 @@ from hive_harness.session import SessionStore
 from hive_harness.sign_in import SignIn
 from hive_harness.status import StatusKeeper
 from hive_harness.steering import Steering
+from hive_harness.terminal import Terminal
 from hive_harness.threads import ThreadTools
 from hive_harness.tools import Toolbox
 from hive_harness.turn import CurrentTurn
@@ -113,6 +114,8 @@ class Harness:
         toolbox.add(permissions.tool)
         self._sign_in = SignIn(config.agent, self._kind, life=self._life, status=self.status, live=self._live)
         self._sign_in.attach(self.control)
+        self._terminal = Terminal(config, bus)
+        self._terminal.attach(self.control)
         self.endpoint = Endpoint(toolbox, self.status)
         redactor.learn(self.endpoint.token)
         self._files = AttachmentFiles(config)
@@ -132,6 +135,7 @@ class Harness:
             group.create_task(self.endpoint.serve())
             group.create_task(self._inbox.beat(self._config.settings.heartbeat_s))
             group.create_task(self._loop(group).run())
+            group.create_task(self._terminal.run())
             group.create_task(self.control.run())
             log.info("harness started", engine=self._config.engine.value)
 
@@ -147,6 +151,7 @@ class Harness:
         if self.runner:
             await self.runner.close(working=True, patience_s=STOP_S)
         await self._sign_in.aclose()
+        await self._terminal.aclose()
         await self._live.flush(limit_s=STOP_S)
         await self._mirror_once()
         await self._inbox.aclose()

@@ -20,6 +20,7 @@ from hive_contracts import streams
 from hive_contracts.agents import AgentFloodEnded, AgentFlooding
 from hive_contracts.envelope import Payload
 from hive_contracts.errors import Unavailable
+from hive_contracts.terminal import SCREEN_LENGTH
 from hive_runtime.acl import agent_user
 from hive_runtime.redis_admin import Footprint, Load, Pressure, RedisAdmin
 from hive_runtime.redis_trim import StreamTrimmer
@@ -198,6 +199,7 @@ class Quota:
         """Throw away what no harness writes; it would fill its reader's memory as it fills the server's."""
         await self._cut_stream(streams.outbox(name), found.outbox, self._config.quota_outbox_per_minute)
         await self._cut_stream(streams.live(name), found.live, self._config.quota_live_per_minute)
+        await self._cut_stream(streams.screen(name), found.screen, SCREEN_LENGTH)
         if found.state.size > STATE_BYTES:
             await self._admin.delete(streams.state(name))
         for stream, load in ((streams.inbox(name), found.inbox), (streams.control(name), found.control)):
