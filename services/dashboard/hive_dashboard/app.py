@@ -4,6 +4,7 @@ from functools import cache
 from typing import Final
 
 from fastapi import APIRouter, Depends, FastAPI
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
@@ -95,7 +96,7 @@ def _routes() -> FastAPI:
         stream.router,
     ):
         app.include_router(router, include_in_schema=False)
-    app.mount("/static", VersionedFiles(directory=STATIC, check_dir=False))
+    app.mount("/static", GZipMiddleware(VersionedFiles(directory=STATIC, check_dir=False)))
     return app
 
 

@@ -26,7 +26,7 @@ from hive_dashboard.text import clean, one_line
 from hive_dashboard.threads import Thread
 from hive_dashboard.turns import Ending, Row, Turn
 from hive_dashboard.views import ComposeForm, Totals, badge_of, is_busy, reply_form
-from hive_dashboard.words import count, duration, money, relative
+from hive_dashboard.words import count, dollars, duration, money, relative
 
 STATIC: Final = Path(str(files("hive_dashboard"))) / "static"
 HUES: Final = 8
@@ -77,6 +77,7 @@ class Renderer:
             "duration": duration,
             "hue": hue,
             "money": money,
+            "dollars": dollars,
             "count": count,
             "one_line": one_line,
             "between": between,

@@ -25,6 +25,11 @@ def money(usd: float) -> str:
     return f"${usd:.2f}" if usd >= 1 or usd == 0 else f"${usd:.4f}"
 
 
+def dollars(usd: float) -> str:
+    """For a glance: cents are exact enough."""
+    return f"${usd:.2f}" if usd == 0 or usd >= 0.01 else "<$0.01"
+
+
 def count(number: int) -> str:
     if number < 1000:
         return str(number)
