@@ -20,7 +20,7 @@ def test_a_request_is_seen_and_approved(browser: Browser, viewport: ViewportSize
         expect(row).to_be_visible(timeout=20_000)
         expect(page.locator("#nav-pending .pill")).to_have_text("1")
         assert page.evaluate("window.notReloaded") is True
-        row.get_by_role("link", name="Look at it and decide").click()
+        row.get_by_role("link", name="Look at what changes").click()
         expect(page.locator(".diff-added .diff-text", has_text=f'model = "{model}"')).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         page.get_by_label("A note for hm1nd").fill("fine")

@@ -146,8 +146,8 @@ class HomePage:
     flow: tuple[MessageView, ...]
     threads: tuple[tuple[Thread, ComposeForm], ...]
     compose: ComposeForm
-    drafts: tuple[DraftView, ...] = ()
     chosen: Filter = field(default_factory=Filter)
+    drafts: tuple[DraftView, ...] = ()
     spawn_error: str = ""
     spawn_name: str = ""
     kept: tuple[Kept, ...] = ()
