@@ -287,4 +287,5 @@ def test_bases_that_are_the_same_commit_are_one_choice() -> None:
     diffs = (StoredDiff(BaseKind.RUNNING, BASE, ""), StoredDiff(BaseKind.LAST_APPROVED, BASE, ""))
     (base,) = bases_of(diffs)
     assert (base.kind, base.words) == (BaseKind.RUNNING, "what runs, last approved")
+    assert bases_of(diffs, past=True)[0].words == "what ran then, last approved"
     assert bases_of(()) == ()

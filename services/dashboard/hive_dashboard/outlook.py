@@ -53,9 +53,9 @@ class Outlook:
         return sum(right.risk is Risk.WIDER for right in self.rights)
 
 
-def outlook_of(approval: ApprovalView, files: AgentFiles | None, agent: AgentView | None) -> Outlook:
-    """`agent`: who it is about, if there is one by now."""
-    effects = tuple(_effects(approval, agent))
+def outlook_of(approval: ApprovalView, files: AgentFiles | None, agent: AgentView | None, *, seeds: int = 0) -> Outlook:
+    """`agent`: who it is about, if there is one by now. `seeds`: how many files its state would begin with."""
+    effects = tuple(_effects(approval, agent, seeds))
     if files is None:
         return Outlook(effects)
     try:
@@ -66,12 +66,16 @@ def outlook_of(approval: ApprovalView, files: AgentFiles | None, agent: AgentVie
     return _with_settings(effects, before, after)
 
 
-def bases_of(diffs: Sequence[StoredDiff]) -> tuple[Base, ...]:
-    """Those that differ from each other, in order: two that are the same commit are one choice."""
+def bases_of(diffs: Sequence[StoredDiff], *, past: bool = False) -> tuple[Base, ...]:
+    """Those that differ from each other, in order: two that are the same commit are one choice.
+
+    `past`: it is decided, so what ran then may run no more.
+    """
+    named = BASES | ({BaseKind.RUNNING: "what ran then"} if past else {})
     found: dict[str, Base] = {}
     for diff in diffs:
         known = found.get(diff.base)
-        words = f"{known.words}, {BASES[diff.base_kind]}" if known else BASES[diff.base_kind]
+        words = f"{known.words}, {named[diff.base_kind]}" if known else named[diff.base_kind]
         found[diff.base] = Base(known.kind if known else diff.base_kind, words, diff.base)
     return tuple(found.values())
 
@@ -89,13 +93,15 @@ def _with_settings(effects: tuple[str, ...], before: AgentFile | None, after: Ag
     )
 
 
-def _effects(approval: ApprovalView, agent: AgentView | None) -> list[str]:
+def _effects(approval: ApprovalView, agent: AgentView | None, seeds: int) -> list[str]:
     name = approval.agent
     match approval.kind:
         case ApprovalKind.SPAWN | ApprovalKind.SPAWN_COMMIT:
             of_draft = approval.kind is ApprovalKind.SPAWN_COMMIT
             made = "from exactly this commit" if of_draft else "with the default agent.toml"
             effects = [f"An agent called {name} is made {made}, in a container of its own, and starts at once."]
+            if seeds:
+                effects.append(f"Its /state begins with the {seeds} file{'' if seeds == 1 else 's'} under seed/.")
             if approval.revives:
                 kept = "its notes, its history, and the messages that wait in its inbox"
                 effects.append(f"What was kept of a destroyed {name} comes back: {kept}.")

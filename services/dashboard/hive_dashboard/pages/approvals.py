@@ -30,6 +30,7 @@ from hive_dashboard.views import ApprovalFilter, ApprovalPage, ApprovalsPage, Fl
 from hive_runtime.records.approvals import StoredDiff
 
 PAGE_LENGTH: Final = 50
+SEED: Final = "seed/"
 CUT: Final = " bytes more\n"
 """How a diff ends that was cut when it was stored."""
 
@@ -130,9 +131,9 @@ async def render_approval(
     view = ApprovalPage(
         shell,
         approval=found,
-        outlook=outlook_of(found, stored, parts.snapshots.current.agent(found.agent)),
+        outlook=outlook_of(found, stored, parts.snapshots.current.agent(found.agent), seeds=_seeds(files)),
         files=tuple(files),
-        bases=bases_of(diffs),
+        bases=bases_of(diffs, past=found.state is not ApprovalState.PENDING),
         base=diff.base_kind if diff else BaseKind.RUNNING,
         only=only,
         cut=bool(diff and diff.text.endswith(CUT)),
@@ -163,6 +164,10 @@ async def _refused(
 
 def _chosen(diffs: tuple[StoredDiff, ...], base: str) -> StoredDiff | None:
     return next((diff for diff in diffs if diff.base_kind == base), diffs[0] if diffs else None)
+
+
+def _seeds(files: list[DiffFile]) -> int:
+    return sum(file.path.startswith(SEED) and file.status != "deleted" for file in files)
 
 
 def _query(asked: Asked) -> str:
