@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from hive_contracts.agent_file import AgentFile, parse
@@ -118,6 +119,7 @@ def test_settings_stand_side_by_side() -> None:
     assert [one.before for one in settings(None, after)] == ["", "", ""]
 
 
+few = examples(deadline=None)
 names = st.sampled_from(["ada", "lin", "bob"])
 files = st.builds(
     AgentFile,
@@ -136,6 +138,7 @@ files = st.builds(
 )
 
 
+@few
 @given(files, files)
 def test_nothing_changes_in_silence(before: AgentFile, after: AgentFile) -> None:
     told_keys = {right.key.split(".")[0] for right in rights(before, after)}
@@ -159,6 +162,7 @@ def sets_of(file: AgentFile) -> dict[str, set[Any]]:
     }
 
 
+@few
 @given(files, files)
 def test_what_widens_is_marked_and_what_only_narrows_is_not(before: AgentFile, after: AgentFile) -> None:
     marked = {right.key.split(".")[0] for right in rights(before, after) if right.risk is Risk.WIDER}
@@ -167,6 +171,7 @@ def test_what_widens_is_marked_and_what_only_narrows_is_not(before: AgentFile, a
         assert (key in marked) == bool(new[key] - old[key]), key
 
 
+@few
 @given(files, files)
 def test_every_difference_is_a_setting(before: AgentFile, after: AgentFile) -> None:
     found = settings(before, after)

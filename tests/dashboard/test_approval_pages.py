@@ -289,3 +289,19 @@ def test_bases_that_are_the_same_commit_are_one_choice() -> None:
     assert (base.kind, base.words) == (BaseKind.RUNNING, "what runs, last approved")
     assert bases_of(diffs, past=True)[0].words == "what ran then, last approved"
     assert bases_of(()) == ()
+
+
+def test_what_waits_is_marked_where_it_widens_and_a_purge_is_not_approved_in_passing(tmp_path: Path) -> None:
+    async def story(stage: Played) -> None:
+        propose(stage.writer, BEFORE, AFTER)
+        propose(stage.writer, AFTER, BEFORE, identity="a-less")
+        propose(stage.writer, {}, {}, identity="a-purge", kind=ApprovalKind.PURGE, commit="", base="")
+        now = await stage.hive.dashboard.parts.snapshots.refresh()
+        assert now.wider == {"a-1": 1, "a-less": 0, "a-purge": 0}
+        for path in ("/", "/approvals"):
+            assert (await stage.page(path)).count("1 wider right<") == 1
+        assert (await stage.page("/")).count('value="approve"') == 2
+        found = (await stage.hive.api.get("/api/v1/approvals", params={"kind": "purge"})).json()["approvals"]
+        assert [one["id"] for one in found] == ["a-purge"]
+
+    play(tmp_path, story)

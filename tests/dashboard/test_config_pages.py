@@ -18,6 +18,7 @@ from hive_contracts.agents import CommandDone, CommandFailed, SpawnAgent
 from hive_contracts.approvals import EditConfig, ReadConfig, RollBackConfig
 from hive_contracts.drafts import DiscardDraft, DraftView, TakeOverDraft
 from hive_contracts.envelope import Envelope
+from hive_contracts.models import AgentConfig
 from hive_runtime.consumer import Consumer
 from hive_runtime.memory_bus import MemoryBus
 from hive_runtime.records.approvals import ApprovalWriter
@@ -235,5 +236,22 @@ def test_a_roll_back_leads_to_the_approval_that_stands_for_it(tmp_path: Path) ->
         answer = await stage.hive.post("/agents/ada/rollback", approval="a-1")
         assert answer.headers["location"] == "/agents/ada/config"
         assert "not among what was deployed" in await stage.page("/agents/ada/config")
+
+    play(tmp_path, story)
+
+
+def test_a_new_agent_gets_the_default_or_what_another_has(tmp_path: Path) -> None:
+    async def story(stage: Played) -> None:
+        config = AgentConfig(model="opus", recipients=("hm1nd",))
+        await stage.hive.scene.agent("ada", config=config)
+        await stage.hive.sees_agent("ada")
+        assert "as ada has it</option>" in await stage.page("/")
+        await stage.hive.post("/agents", name="lin")
+        await stage.hive.post("/agents", name="bob", like="ada")
+        assert [one.payload(SpawnAgent).config for one in stage.done] == [AgentConfig(), config]
+        refused = await stage.hive.post("/agents", name="zoe", like="nobody")
+        assert refused.status_code == 404
+        assert "there is no agent called &#39;nobody&#39; to be like" in refused.text
+        assert 'value="zoe"' in refused.text
 
     play(tmp_path, story)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hive_dashboard.changed_words import changed_words, paired
@@ -137,6 +137,7 @@ def test_markup_in_a_diff_is_text() -> None:
 lines = st.lists(st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=60), max_size=20)
 
 
+@settings(deadline=None)
 @given(lines, lines, st.sampled_from(sorted(LEXERS)))
 def test_whatever_was_edited_its_pieces_are_its_lines(old: list[str], new: list[str], suffix: str) -> None:
     file = edit_of(f"f.{suffix}", "\n".join(old), "\n".join(new))
@@ -147,6 +148,7 @@ def test_whatever_was_edited_its_pieces_are_its_lines(old: list[str], new: list[
     assert len(after) <= len(new)
 
 
+@settings(deadline=None)
 @given(lines, st.sampled_from(sorted(LEXERS)))
 def test_colours_lie_in_their_lines_in_order_and_apart(text: list[str], suffix: str) -> None:
     for line, stretches in zip(text, coloured(f"f.{suffix}", text), strict=True):

@@ -33,6 +33,7 @@ class Need:
     """One item. `key` names it in the page; what belongs to its kind is set.
 
     `agents`: those that wait for a limit; `letters`: the newest of `count` dead letters.
+    `wider`: how many rights its approval would widen.
     """
 
     kind: NeedKind
@@ -40,6 +41,7 @@ class Need:
     since: datetime
     question: QuestionView | None = None
     approval: ApprovalView | None = None
+    wider: int = 0
     agent: AgentView | None = None
     agents: tuple[AgentView, ...] = ()
     letters: tuple[MessageView, ...] = ()
@@ -82,7 +84,8 @@ def need_of(question: QuestionView) -> Need:
 def _needs(now: "Snapshot") -> Iterator[Need]:
     yield from map(need_of, now.questions)
     for approval in now.pending:
-        yield Need(NeedKind.APPROVAL, approval.id, approval.requested_at, approval=approval)
+        wider = now.wider.get(approval.id, 0)
+        yield Need(NeedKind.APPROVAL, approval.id, approval.requested_at, approval=approval, wider=wider)
     for agent in now.agents:
         if needs_login(agent):
             since = agent.state.since if agent.state else agent.container_since

@@ -66,6 +66,11 @@ def outlook_of(approval: ApprovalView, files: AgentFiles | None, agent: AgentVie
     return _with_settings(effects, before, after)
 
 
+def wider(approval: ApprovalView, files: AgentFiles | None) -> int:
+    """How many rights it would widen."""
+    return outlook_of(approval, files, None).wider
+
+
 def bases_of(diffs: Sequence[StoredDiff], *, past: bool = False) -> tuple[Base, ...]:
     """Those that differ from each other, in order: two that are the same commit are one choice.
 

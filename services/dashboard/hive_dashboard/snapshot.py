@@ -22,6 +22,7 @@ from hive_contracts.messages import MessageView
 from hive_contracts.names import MANAGER, OPERATOR
 from hive_contracts.questions import QuestionView
 from hive_dashboard.needs import Need, needs_of
+from hive_dashboard.outlook import wider
 from hive_dashboard.registry import AgentView, ServiceView, read_agents, read_info, read_services, read_state
 from hive_dashboard.sparks import Sparks
 from hive_dashboard.text import one_line
@@ -56,6 +57,7 @@ class Snapshot:
     """One moment of the hive. `flow` and `threads` are newest first; `threads` are the operator's inbox, everything
     unread in it up to a limit. `inboxes` are those of the agents that somebody looks at.
     `drain` says why the hive takes nothing new; empty while it does.
+    `wider`: how many rights each approval that waits would widen.
     `questions` wait for the operator, oldest first; `closed` did just before.
     `standing` are warnings that have nothing to do with Redis."""
 
@@ -72,6 +74,7 @@ class Snapshot:
     dead: int = 0
     dead_letters: tuple[MessageView, ...] = ()
     approvals: tuple[ApprovalView, ...] = ()
+    wider: dict[str, int] = field(default_factory=dict)
     drafts: tuple[DraftView, ...] = ()
     questions: tuple[QuestionView, ...] = ()
     closed: tuple[QuestionView, ...] = ()
@@ -162,6 +165,7 @@ class Snapshots:
         self._sparks = sparks
         self._clock = clock
         self._states: dict[str, AgentState] = {}
+        self._wider: dict[str, int] = {}
         self._dirty = asyncio.Event()
         self._reading = asyncio.Lock()
         self._standing = standing
@@ -254,10 +258,19 @@ class Snapshots:
             dead=dead,
             dead_letters=tuple(self._messages.dead(limit=DEAD_LENGTH)) if dead else (),
             approvals=tuple(self._known_approvals()),
+            wider=self._wider_rights(),
             drafts=tuple(self._approvals.drafts()),
             questions=tuple(questions),
             closed=tuple(self._closed(snapshot.questions, questions)),
         )
+
+    def _wider_rights(self) -> dict[str, int]:
+        """Of what waits: a commit never changes, so each is looked at once."""
+        self._wider = {
+            one.id: self._wider[one.id] if one.id in self._wider else wider(one, self._approvals.agent_files(one.id))
+            for one in self._approvals.pending()
+        }
+        return self._wider
 
     def _known_approvals(self) -> list[ApprovalView]:
         """The newest, and every one that waits however long ago it was asked for; newest first."""

@@ -136,6 +136,15 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
+class SpawnForm:
+    """`like`: the agent whose configuration the new one gets; empty for the default."""
+
+    name: str = ""
+    like: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class HomePage:
     TEMPLATE: ClassVar[str] = "home.html"
 
@@ -148,8 +157,7 @@ class HomePage:
     compose: ComposeForm
     chosen: Filter = field(default_factory=Filter)
     drafts: tuple[DraftView, ...] = ()
-    spawn_error: str = ""
-    spawn_name: str = ""
+    spawn: SpawnForm = SpawnForm()
     kept: tuple[Kept, ...] = ()
 
 
@@ -232,7 +240,8 @@ class ApprovalFilter:
 class ApprovalsPage:
     """`pending` wait for the operator, oldest first; `history` are the others, newest first.
 
-    `asked` is what the filter was set to, `agents` what it offers; `older` the address of the next page.
+    `wider`: how many rights each that waits would widen. `asked` is what the filter was set to, `agents` what it
+    offers; `older` the address of the next page.
     """
 
     TEMPLATE: ClassVar[str] = "approvals.html"
@@ -240,6 +249,7 @@ class ApprovalsPage:
     shell: Shell
     pending: tuple[ApprovalView, ...]
     history: tuple[ApprovalView, ...]
+    wider: dict[str, int] = field(default_factory=dict)
     asked: ApprovalFilter = ApprovalFilter()
     agents: tuple[str, ...] = ()
     older: str = ""

@@ -6,7 +6,16 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from hive_contracts.approvals import MAX_NOTE, SHA_OR_NONE, ApprovalView, BaseKind, Decision, ResolveApproval
+from hive_contracts.approvals import (
+    MAX_NOTE,
+    SHA_OR_NONE,
+    ApprovalKind,
+    ApprovalState,
+    ApprovalView,
+    BaseKind,
+    Decision,
+    ResolveApproval,
+)
 from hive_contracts.errors import NotFound
 from hive_dashboard.parts import Parts, PartsOf
 
@@ -50,11 +59,21 @@ class NewDecision(BaseModel):
 
 
 @router.get("")
-def approvals(
-    parts: PartsOf, *, waiting: bool = False, limit: Annotated[int, Query(ge=1, le=500)] = 50
+def approvals(  # noqa: PLR0913 - one parameter a field of the query
+    parts: PartsOf,
+    *,
+    waiting: bool = False,
+    agent: Annotated[str, Query(max_length=64)] = "",
+    kind: ApprovalKind | None = None,
+    state: ApprovalState | None = None,
+    before: Annotated[str, Query(max_length=64)] = "",
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> ApprovalList:
-    """All, newest first. `waiting`: those that wait for a decision, oldest first."""
-    return ApprovalList(approvals=parts.approvals.pending() if waiting else parts.approvals.recent(limit=limit))
+    """All, or those that fit, newest first, `before` an approval's id. `waiting`: those that wait, oldest first."""
+    if waiting:
+        return ApprovalList(approvals=parts.approvals.pending())
+    found = parts.approvals.search(agent=agent, kind=kind, state=state, before=before, limit=limit)
+    return ApprovalList(approvals=found)
 
 
 @router.get("/{approval_id}")

@@ -82,6 +82,7 @@ async def approvals(parts: PartsOf, session: SignedIn, asked: Annotated[Asked, Q
         shell,
         pending=() if asked.before else tuple(pending),
         history=tuple(one for one in found if one.state is not ApprovalState.PENDING),
+        wider=parts.snapshots.current.wider,
         asked=chosen,
         agents=_names(parts, found),
         older=f"{path}{'&' if '?' in path else '?'}{urlencode({'before': found[-1].id})}" if more else "",

@@ -8,16 +8,17 @@ from fastapi import APIRouter, Form, Query
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from hive_contracts.agents import SpawnAgent
-from hive_contracts.errors import HiveError
+from hive_contracts.errors import HiveError, NotFound
 from hive_contracts.ids import new_id
 from hive_contracts.messages import MessageKind, MessageView
+from hive_contracts.models import AgentConfig
 from hive_contracts.names import check_agent_name
 from hive_dashboard.auth import Session
 from hive_dashboard.errors import InvalidRequest
 from hive_dashboard.pages.shell import make_shell
 from hive_dashboard.parts import Parts, PartsOf, SignedIn
 from hive_dashboard.snapshot import FLOW_LENGTH
-from hive_dashboard.views import ComposeForm, Filter, Flash, HomePage, reply_form, totals_of
+from hive_dashboard.views import ComposeForm, Filter, Flash, HomePage, SpawnForm, reply_form, totals_of
 
 Of = Annotated[str, Query(max_length=64)]
 
@@ -30,8 +31,7 @@ async def render_home(
     *,
     compose: ComposeForm | None = None,
     chosen: Filter | None = None,
-    spawn_name: str = "",
-    spawn_error: str = "",
+    spawn: SpawnForm | None = None,
 ) -> str:
     """The page, with what was typed into it kept. What was not `chosen` is left out of the message flow."""
     chosen = chosen or Filter()
@@ -49,8 +49,7 @@ async def render_home(
         threads=tuple((thread, reply_form(thread.received, nonce=new_id())) for thread in now.threads),
         compose=compose or ComposeForm(to=names[0] if names else "", recipients=names, nonce=new_id()),
         chosen=chosen,
-        spawn_name=spawn_name,
-        spawn_error=spawn_error,
+        spawn=spawn or SpawnForm(),
         kept=kept,
     )
     return parts.renderer.page(view)
@@ -71,13 +70,24 @@ async def home(parts: PartsOf, session: SignedIn, agent: Of = "", kind: Of = "")
 
 
 @router.post("/agents")
-async def spawn(parts: PartsOf, session: SignedIn, name: Annotated[str, Form()] = "") -> Response:
+async def make(
+    parts: PartsOf, session: SignedIn, name: Annotated[str, Form()] = "", like: Annotated[str, Form()] = ""
+) -> Response:
+    """`like`: the agent whose configuration it gets a copy of; empty for the default."""
     name = name.strip()
     try:
-        await parts.commands.command(SpawnAgent(name=check_agent_name(name)))
+        config = _config_of(parts, like) if like else AgentConfig()
+        await parts.commands.command(SpawnAgent(name=check_agent_name(name), config=config))
     except HiveError as error:
-        page = await render_home(parts, session, spawn_name=name, spawn_error=str(error))
+        page = await render_home(parts, session, spawn=SpawnForm(name, like, str(error)))
         return HTMLResponse(page, status_code=error.status)
     await parts.snapshots.refresh()
     parts.flashes.add(session, Flash(f"{name} is there and starts."))
     return RedirectResponse("/", status_code=HTTPStatus.SEE_OTHER)
+
+
+def _config_of(parts: Parts, name: str) -> AgentConfig:
+    found = parts.snapshots.current.agent(name)
+    if found is None:
+        raise NotFound(f"there is no agent called {name[:64]!r} to be like")
+    return found.config
