@@ -1,13 +1,52 @@
-# What `hive up --runtime docker` makes agents' containers of: hyperhive's harness, git and ordinary tools.
+# Two images of one file: `services` runs the hive itself (docker-compose.yml), `agent` is what `hive up --runtime docker`
+# makes agents' containers of: hyperhive's harness, git and ordinary tools.
 #
-#   docker build -t hyperhive .
+#   docker build -t hyperhive .                                   the agents' image
+#   docker build -t hyperhive-services --target services .        the services'
 #   docker build -t hyperhive --network none --build-arg BASE=hyperhive:VERSION .
 #
-# BASE is a Debian or Ubuntu whose Python is 3.11 or newer. One that has /opt/hive already, as what `hive image build
+# Bases are Debians or Ubuntus whose Python is 3.11 or newer. One that has /opt/hive already, as what `hive image build
 # --docker` made, keeps it and gets the sources of this directory: that needs no registry, mirror or package index.
 
 ARG BASE=debian:12-slim
-FROM ${BASE}
+ARG SERVICES_BASE=${BASE}
+
+FROM ${SERVICES_BASE} AS services
+
+RUN test -x /opt/hive/bin/python || { \
+        apt-get update -q \
+        && apt-get install -qy --no-install-recommends ca-certificates git python3 python3-venv \
+        && rm -rf /var/lib/apt/lists/*; \
+    }
+
+COPY pyproject.toml constraints.txt /tmp/hive/
+RUN test -x /opt/hive/bin/python || { \
+        cd /tmp/hive \
+        && python3 -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; o = p["optional-dependencies"]; \
+print(*p["dependencies"], *o["supervisor"], *o["dashboard"], *o["harness"], sep="\n")' >requirements.txt \
+        && python3 -m venv /opt/hive \
+        && /opt/hive/bin/python -m pip install --no-cache-dir --only-binary=:all: -c constraints.txt -r requirements.txt; \
+    }
+
+# The build fetches the front end's packages, unless this directory has them. A base that has hatchling is offline.
+COPY README.md hatch_build.py /tmp/hive/
+COPY libs /tmp/hive/libs
+COPY services /tmp/hive/services
+COPY cli /tmp/hive/cli
+RUN cd /tmp/hive \
+    && if /opt/hive/bin/python -c 'import hatchling' 2>/dev/null; then offline="--no-build-isolation --no-index"; fi \
+    && /opt/hive/bin/python -m pip install --no-cache-dir --no-deps ${offline:-} . \
+    && rm -rf /tmp/hive \
+    && mkdir -p /var/lib/hyperhive
+
+ENV PATH=/opt/hive/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp HIVE_DATA_DIR=/var/lib/hyperhive \
+    PYTHONDONTWRITEBYTECODE=1
+WORKDIR /
+USER 10001:10001
+CMD ["hive", "--help"]
+
+
+FROM ${BASE} AS agent
 
 ARG PACKAGES=""
 RUN test -x /opt/hive/bin/python || { \

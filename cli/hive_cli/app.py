@@ -62,7 +62,11 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Verb → module in `hive_cli.commands`, which has an attribute of the verb's name, and its line in `hive --help`."""
 
-HIDDEN: Final[Mapping[str, tuple[str, str]]] = {"debug": ("debug", "For those who work on hyperhive.")}
+HIDDEN: Final[Mapping[str, tuple[str, str]]] = {
+    "debug": ("debug", "For those who work on hyperhive."),
+    "prepare": ("prepare", "Make the data directory ready for services that something else starts."),
+    "demo": ("demo", "Add two scripted agents and their story to the running hive."),
+}
 """As `COMMANDS`, but not in `hive --help`."""
 
 

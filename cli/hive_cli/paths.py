@@ -24,6 +24,10 @@ class DataDir:
         return self.root / "run"
 
     @property
+    def redis_run(self) -> Path:
+        return self.run / "redis"
+
+    @property
     def hive_json(self) -> Path:
         return self.run / "hive.json"
 

@@ -147,20 +147,21 @@ def test_a_fact_of_an_unknown_shape_stops_nobody(data: dict[str, object]) -> Non
 
 
 async def _after_a_turn(hive: Opened) -> str:
+    """What a scrape gives once a turn was counted. What came before the dashboard's reader is not: so turns go on."""
     await hive.scene.agent("hm1nd")
-    await hive.api.post("/api/v1/messages", json={"to": "hm1nd", "body": "hello"})
-    entry_id, taken = await hive.scene.take("hm1nd")
-    turn = await hive.scene.begin("hm1nd", taken)
-    await turn.end(entry_id)
     found = ""
 
     async def counted() -> bool:
         nonlocal found
+        await hive.api.post("/api/v1/messages", json={"to": "hm1nd", "body": "hello"})
+        entry_id, taken = await hive.scene.take("hm1nd")
+        turn = await hive.scene.begin("hm1nd", taken)
+        await turn.end(entry_id)
         found = (await hive.api.get("/metrics")).text
         samples = parsed(found)
         return bool(
             value(samples, "hive_turns_total", agent="hm1nd", outcome="ok")
-            and value(samples, "hive_messages_total", result="acked")
+            and value(samples, "hive_message_stage_seconds_count", stage="turn")
         )
 
     await eventually(counted)
@@ -176,7 +177,7 @@ def test_what_happens_in_a_hive_is_in_its_metrics(
             assert value(samples, "hive_redis_up") == 1
             assert value(samples, "hive_agents", container="running") == 1
             assert value(samples, "hive_service_up", service="dashboard") == 1
-            assert value(samples, "hive_message_stage_seconds_count", stage="turn") == 1
+            assert value(samples, "hive_messages_total", result="acked") >= 1
 
     on_bus(scenario)
 
@@ -269,7 +270,7 @@ def test_prometheus_takes_configuration_and_rules(tmp_path: Path) -> None:
         shutil.copy(FOLDER / file, tmp_path)
     (tmp_path / "token").write_text("x")
     configuration = tmp_path / "prometheus.yml"
-    configuration.write_text(configuration.read_text().replace("/run/secrets/metrics-token", f"{tmp_path}/token"))
+    configuration.write_text(configuration.read_text().replace("/run/metrics/metrics-token", f"{tmp_path}/token"))
     done = subprocess.run(
         [promtool, "check", "config", str(configuration)], capture_output=True, text=True, check=False
     )

@@ -224,21 +224,41 @@ def small_root(programs: Sequence[str]) -> bytes:
         entry = tarfile.TarInfo("bin")
         entry.type, entry.linkname = tarfile.SYMTYPE, "usr/bin"
         archive.addfile(entry)
-        for inside, outside in sorted({pair for program in programs for pair in _with_libraries(program)}):
-            archive.add(outside.resolve(), arcname=str(inside), recursive=True, filter=_without_caches)
+        add_programs(archive, programs)
     return buffer.getvalue()
+
+
+def add_programs(archive: tarfile.TarFile, programs: Sequence[str]) -> None:
+    """Each by its name or its path, and what it loads."""
+    _add(archive, {pair for program in programs for pair in _with_libraries(program)})
+
+
+def add_libraries(archive: tarfile.TarFile, binaries: Sequence[str]) -> None:
+    """What these load, without them."""
+    _add(archive, set(_libraries(binaries)))
+
+
+def _add(archive: tarfile.TarFile, files: set[tuple[Path, Path]]) -> None:
+    there = set(archive.getnames())
+    for inside, outside in sorted(files):
+        if str(inside).lstrip("/") not in there:
+            archive.add(outside.resolve(), arcname=str(inside), recursive=True, filter=_without_caches)
 
 
 def _with_libraries(program: str) -> Iterator[tuple[Path, Path]]:
     """Where it is in the image, and where here."""
     found = shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin")
     assert found, program
-    yield Path("/usr/bin", program), Path(found)
+    yield Path(program) if program.startswith("/") else Path("/usr/bin", program), Path(found)
     binaries = [found]
     if program == "python3":
         library = Path("/usr/lib", Path(found).resolve().name)
         yield library, library
         binaries += [str(path) for path in library.glob("lib-dynload/_ctypes.*.so")]
+    yield from _libraries(binaries)
+
+
+def _libraries(binaries: Sequence[str]) -> Iterator[tuple[Path, Path]]:
     listed = subprocess.run(["ldd", *binaries], capture_output=True, text=True, check=False).stdout
     words = {word for line in listed.splitlines() if not line.endswith(":") for word in line.split()}
     yield from ((Path(word), Path(word)) for word in words if word.startswith("/"))

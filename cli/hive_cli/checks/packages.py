@@ -27,6 +27,7 @@ NEEDS: Final = (
     Need("fonts-dejavu-core", lambda: Path("/usr/share/fonts/truetype/dejavu").is_dir(), "the screenshots"),
     Need("bubblewrap", _on_path("bwrap"), "the sandbox tests"),
     Need("docker.io", _on_path("dockerd"), "the tests with a Docker engine"),
+    Need("docker-compose", _on_path("docker-compose"), "the tests of the compose file"),
     Need("redis-server", _on_path("redis-server"), "the tests on Redis itself"),
     Need("git", _on_path("git"), "the tests on clones"),
     Need("procps", _on_path("ps"), "the tests that look for processes left behind"),

@@ -54,6 +54,13 @@ def dashboard_place(data: DataDir, environ: Mapping[str, str], *, port: int | No
     return (host if isinstance(host, str) else DEFAULT_HOST), _number(number)
 
 
+def address_of(host: str, port: int) -> str:
+    """Of a dashboard that listens there, for a client on the same machine."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104
+    bare = ":" in reached and not reached.startswith("[")
+    return f"http://{f'[{reached}]' if bare else reached}:{port}"
+
+
 def _number(value: object) -> int:
     try:
         return int(str(value))

@@ -65,7 +65,8 @@ def secret(data: DataDir, name: str) -> Path:
 def write_private(path: Path, text: str) -> None:
     """Whole or not at all, readable by this user only."""
     partial = path.with_name(path.name + ".partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    partial.unlink(missing_ok=True)  # it may be a link of somebody who shares the directory
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
     partial.replace(path)

@@ -28,6 +28,12 @@ class EngineChoice:
     claude: Path | None = None
 
 
+def variables(choice: EngineChoice) -> dict[str, str]:
+    """How the supervisor is told."""
+    claude = {"HIVE_SUPERVISOR_CLAUDE": str(choice.claude)} if choice.claude else {}
+    return {"HIVE_SUPERVISOR_ENGINE": choice.engine, "HIVE_SUPERVISOR_ENGINE_REASON": choice.reason, **claude}
+
+
 def choose(wanted: str | None, data: DataDir, environ: Mapping[str, str]) -> EngineChoice:
     """Raises `Refused` when `wanted` is claude and something is missing."""
     if wanted == "scripted":

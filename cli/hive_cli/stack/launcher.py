@@ -18,6 +18,7 @@ from hive_cli.stack import config, data_dir, demo, engine, lock, port, redis_emb
 from hive_cli.stack.child import Child, ChildFailed, ChildSpec
 from hive_cli.stack.leftovers import ProcessBook
 from hive_cli.stack.log_file import last_reason
+from hive_cli.stack.prepare import TOKENS, manager_of
 from hive_cli.stack.ready import Readiness
 from hive_cli.stack.services import SERVICES, Service, Surroundings, child_spec, service_users
 from hive_contracts.errors import Refused
@@ -59,8 +60,7 @@ class Running:
 
     @property
     def address(self) -> str:
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104
-        return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{self.port}"
+        return config.address_of(self.host, self.port)
 
 
 class Launcher:
@@ -91,6 +91,11 @@ class Launcher:
         settings = config.read(self._data, self._environ)
         if self._options.demo and self._options.engine == "claude":
             raise UsageProblem("--demo shows the product without a model; leave --engine claude out")
+        if manager := manager_of(self._data):
+            raise Refused(
+                f"the services of {self._data.root} are started by {manager}; stop them there, and remove "
+                f"{self._data.hive_json}, to start them here"
+            )
         data_dir.prepare(self._data)
         with lock.held(self._data):
             data_dir.check_room(self._data)
@@ -194,15 +199,10 @@ class Launcher:
         self._now.redis = RedisAddress(url, acl.SUPERVISOR, password_file=file, client_name="hive-up")
 
     async def _start_services(self, choice: engine.EngineChoice) -> None:
-        for name in ("api-token", "metrics-token"):
+        for name in TOKENS:
             data_dir.secret(self._data, name)
         assert self._now.redis is not None  # noqa: S101
-        supervisor = {
-            "HIVE_SUPERVISOR_ENGINE": choice.engine,
-            "HIVE_SUPERVISOR_ENGINE_REASON": choice.reason,
-        }
-        if choice.claude:
-            supervisor["HIVE_SUPERVISOR_CLAUDE"] = str(choice.claude)
+        supervisor = engine.variables(choice)
         if self._options.runtime:
             supervisor["HIVE_SUPERVISOR_RUNTIME"] = self._options.runtime
         dashboard = {"HIVE_DASHBOARD_HOST": self._now.host, "HIVE_DASHBOARD_PORT": str(self._now.port)}

@@ -20,6 +20,7 @@ from hive_contracts.errors import Refused
 
 MAX_SOCKET_PATH_BYTES: Final = 107
 SOCKET_NAME: Final = "redis.sock"
+CONFIGURATION: Final = "valkey.conf"
 REWRITE_FROM: Final = "16mb"
 """How long the append-only file's log grows at least: replaying the server's own 64 MB took 15 s on a busy machine."""
 
@@ -37,13 +38,25 @@ AGENT_USER_PREFIX: Final = "user agent-"
 def prepare(data: DataDir, settings: RedisSettings, users: Mapping[str, Sequence[str]]) -> tuple[ChildSpec, Path]:
     """Write the server's files; returns how to start it, and its socket."""
     socket = socket_path(data, os.environ)
+    write_files(data, settings, users, socket, passable=os.geteuid() == 0)
+    command = (str(server_binary()), str(data.redis / CONFIGURATION))
+    return ChildSpec("redis", command, {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"}, data.log("redis")), socket
+
+
+def write_files(
+    data: DataDir,
+    settings: RedisSettings,
+    users: Mapping[str, Sequence[str]],
+    socket: Path,
+    *,
+    passable: bool,
+) -> None:
+    """`passable`: agents are other users, and reach the socket through its folder."""
+    _make_private(socket.parent, passable=passable)
     socket.unlink(missing_ok=True)
     acl_file = data.redis / "users.acl"
     write_private(acl_file, acl_lines(acl_file, users))
-    configuration = data.redis / "valkey.conf"
-    write_private(configuration, configuration_lines(data, settings, socket))
-    command = (str(server_binary()), str(configuration))
-    return ChildSpec("redis", command, {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"}, data.log("redis")), socket
+    write_private(data.redis / CONFIGURATION, configuration_lines(data, settings, socket))
 
 
 def url(socket: Path) -> str:
@@ -65,15 +78,15 @@ def server_binary() -> Path:
 
 def socket_path(data: DataDir, environ: Mapping[str, str]) -> Path:
     """In the data directory, or in a short private one when the path would be too long for a socket address."""
-    path = data.run / "redis" / SOCKET_NAME
+    path = data.redis_run / SOCKET_NAME
     if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
         short = hashlib.sha256(os.fsencode(data.root)).hexdigest()[:12]
         path = Path(environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"hive-{short}" / SOCKET_NAME
-    _make_private(path.parent)
+    _make_private(path.parent, passable=os.geteuid() == 0)
     return path
 
 
-def _make_private(directory: Path) -> None:
+def _make_private(directory: Path, *, passable: bool) -> None:
     """Ours and nobody else's: in a shared directory another user could have made it first.
 
     Agents that root starts are other users and must pass through it; the server's passwords guard what is inside.
@@ -82,7 +95,7 @@ def _make_private(directory: Path) -> None:
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise Refused(f"{directory} belongs to somebody else; remove it, or name a shorter --data-dir")
-    directory.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    directory.chmod(0o711 if passable else 0o700)
 
 
 def acl_lines(previous: Path, users: Mapping[str, Sequence[str]]) -> str:

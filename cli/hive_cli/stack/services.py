@@ -59,14 +59,19 @@ def child_spec(service: Service, around: Surroundings) -> ChildSpec:
         for key, value in around.environ.items()
         if not key.startswith("HIVE_REDIS") and (service.needs_model_keys or key not in MODEL_KEYS)
     }
-    own = {
+    environ = inherited | own_variables(service, around)
+    return ChildSpec(service.name, service.command, environ, around.data.log(service.name), service.end_signal)
+
+
+def own_variables(service: Service, around: Surroundings) -> dict[str, str]:
+    """What it must be told, whoever starts it."""
+    return {
         "HIVE_DATA_DIR": str(around.data.root),
         "HIVE_REDIS_URL": around.redis_url,
         "HIVE_REDIS_USER": service.user,
         "HIVE_REDIS_PASSWORD_FILE": str(PasswordFiles(around.data.secrets).path(service.user)),
+        **around.extra.get(service.name, {}),
     }
-    environ = inherited | own | dict(around.extra.get(service.name, {}))
-    return ChildSpec(service.name, service.command, environ, around.data.log(service.name), service.end_signal)
 
 
 def service_users(data: DataDir) -> dict[str, tuple[str, ...]]:

@@ -7,6 +7,7 @@ one is there.
 
 import os
 import secrets
+import stat
 from pathlib import Path
 
 
@@ -58,10 +59,15 @@ class PasswordFiles:
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
+    """Whole or not at all. Who could read the one before can read this one."""
     partial = path.with_name(path.name + ".partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w") as file:
+        if path.exists():
+            before = path.stat()
+            os.fchown(descriptor, before.st_uid, before.st_gid)
+            os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

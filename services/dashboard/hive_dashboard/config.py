@@ -22,6 +22,10 @@ class DashboardSettings(Settings):
         default=(), description="further names under which browsers may reach the dashboard"
     )
     debug: bool = Field(default=False, description="shows /settings/components, the parts that pages are made of")
+    fronted: bool = Field(
+        default=False,
+        description="whether something in front of it decides who gets here: a proxy with TLS, a published port",
+    )
     session_days: int = Field(default=30, ge=1, le=365, description="days until a browser must sign in again")
     max_streams: int = Field(default=1000, ge=1, description="open pages that are kept up to date at once")
     answer_timeout_s: float = Field(default=10.0, gt=0, description="seconds to wait for the broker's answer to a send")

@@ -210,7 +210,7 @@ def build(config: DashboardSettings, data_dir: Path, bus: Bus, *, clock: Callabl
 
 
 def _network_warnings(config: DashboardSettings) -> tuple[str, ...]:
-    if config.host in LOOPBACK_NAMES:
+    if config.fronted or config.host in LOOPBACK_NAMES:
         return ()
     return (f"The dashboard listens on {config.host}, open to the network: put a server with TLS in front of it.",)
 

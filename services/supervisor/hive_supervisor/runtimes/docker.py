@@ -9,11 +9,12 @@ import contextlib
 import hashlib
 import os
 import signal as signals
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -66,7 +67,8 @@ def build(place: "Place") -> ContainerRuntime:
         engine = asyncio.run(docker_host.ask(socket))
     except HiveError as error:
         raise CannotStart(str(error)) from error
-    return DockerRuntime(place.data_dir / "agents", socket, hive_id=place.hive_id, engine=engine)
+    mounts = docker_host.own_mounts(socket)
+    return DockerRuntime(place.data_dir / "agents", socket, hive_id=place.hive_id, engine=engine, mounts=mounts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +82,21 @@ class _Run:
 class DockerRuntime:
     """See `ContainerRuntime`. `agents_dir` holds each agent's folder by name; `program` is what runs in a container.
 
-    `prefix` begins the names of its containers. `shortages`: when something in a container ran out of memory last, in
-    seconds since 1970, by the container's id.
+    `mounts` are those of the container that this process is in, `prefix` begins the names of its own. `shortages`: when
+    something in a container ran out of memory last, in seconds since 1970, by the container's id.
     """
 
     name = NAME
 
     def __init__(
-        self, agents_dir: Path, socket: Path, *, hive_id: str, engine: Engine, program: Sequence[str] = PROGRAM
+        self,
+        agents_dir: Path,
+        socket: Path,
+        *,
+        hive_id: str,
+        engine: Engine,
+        program: Sequence[str] = PROGRAM,
+        mounts: Mapping[Path, Path] = MappingProxyType({}),
     ) -> None:
         self.isolation = docker_host.isolation(engine)
         self.warning = docker_host.warning(engine)
@@ -97,6 +106,7 @@ class DockerRuntime:
         self._hive_id = hive_id
         self.prefix = f"hive-{hashlib.sha256(hive_id.encode()).hexdigest()[:8]}"
         self._program = tuple(program)
+        self._mounts = mounts
         self._runs: dict[str, _Run] = {}
         self.shortages: dict[str, float] = {}
         self._ends: asyncio.Queue[ContainerExit] = asyncio.Queue()
@@ -237,7 +247,7 @@ class DockerRuntime:
         users = _users(inside)
         accounts_dir = self._agents_dir / spec.name / "etc"
         await asyncio.to_thread(self._prepare, outside, inside, accounts_dir)
-        plan = Plan(inside, users, image, network, accounts_dir, self._program)
+        plan = Plan(inside, users, image, network, accounts_dir, self._program, self._mounts)
         if present:
             if plan.is_of(present.labels):
                 return

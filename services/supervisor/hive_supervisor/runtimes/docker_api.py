@@ -73,11 +73,19 @@ class Settings(_Answer):
     labels: dict[str, str] | None = Field(default=None, alias="Labels")
 
 
+class Mount(_Answer):
+    """A folder of the machine, and where it is in the container."""
+
+    source: Path = Field(alias="Source")
+    destination: Path = Field(alias="Destination")
+
+
 class ContainerInfo(_Answer):
     id: str = Field(alias="Id")
     image: str = Field(alias="Image")
     state: State = Field(alias="State")
     settings: Settings = Field(alias="Config")
+    mounts: tuple[Mount, ...] = Field(default=(), alias="Mounts")
 
     @property
     def labels(self) -> dict[str, str]:

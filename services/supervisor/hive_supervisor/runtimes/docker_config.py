@@ -7,12 +7,14 @@ Its first process becomes the harness's user at once; nothing in it runs as root
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from hive_supervisor.runtimes.base import ContainerSpec, User
 from hive_supervisor.runtimes.bubblewrap import ACCOUNT_FILES, HARNESS, REDIS_SOCKET, RUN, STATE
+from hive_supervisor.runtimes.docker_host import outside
 from hive_supervisor.runtimes.first_process import script
 from hive_supervisor.runtimes.process import REDIS_PASSWORD
 
@@ -69,7 +71,8 @@ class Users:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A container to be made. `spec` holds ids as they are inside, `network` is the engine's name of one."""
+    """A container to be made. `spec` holds ids as they are inside, `network` is the engine's name of one.
+    `mounts` are those of the container that the supervisor is in."""
 
     spec: ContainerSpec
     users: Users
@@ -77,6 +80,7 @@ class Plan:
     network: str
     accounts_dir: Path
     program: Sequence[str] = PROGRAM
+    mounts: Mapping[Path, Path] = field(default_factory=lambda: MappingProxyType({}))
 
     def config(self, labels: Mapping[str, str]) -> dict[str, object]:
         """The body of a `create`."""
@@ -101,7 +105,7 @@ class Plan:
     def _host_config(self) -> dict[str, object]:
         limits = self.spec.limits
         return {
-            "Mounts": _mounts(self.spec, self.accounts_dir),
+            "Mounts": [_outside(bind, self.mounts) for bind in _mounts(self.spec, self.accounts_dir)],
             "ReadonlyRootfs": True,
             "Tmpfs": {"/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={TMP_BYTES}"},  # noqa: S108 - its own
             "CapDrop": ["ALL"],
@@ -132,6 +136,10 @@ def _mounts(spec: ContainerSpec, accounts_dir: Path) -> list[dict[str, object]]:
     if spec.redis_socket:
         found.append(_bind(spec.redis_socket.parent, REDIS_SOCKET.parent, read_only=True))
     return found
+
+
+def _outside(bind: Mapping[str, object], mounts: Mapping[Path, Path]) -> dict[str, object]:
+    return {**bind, "Source": str(outside(Path(str(bind["Source"])), mounts))}
 
 
 def _bind(source: Path, target: Path, *, read_only: bool = False) -> dict[str, object]:

@@ -1,7 +1,9 @@
 """Which container engine runs here, whether it can be used, and what it is good for."""
 
 import asyncio
+import platform
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +14,7 @@ from hive_supervisor.runtimes.docker_api import DockerApi, Engine, why_not_reach
 IMAGE: Final = "hyperhive"
 HOW_TO_BUILD: Final = "make it with `hive image build --docker`"
 ANSWER_S: Final = 10
+MARKS_OF_A_CONTAINER: Final = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
 _MAPPED_ROOT: Final = re.compile(r"(\d+)\.\d+")
 
@@ -26,6 +29,35 @@ async def ask(socket: Path) -> Engine:
         raise EngineAway(f"the container engine at {socket} is silent for {ANSWER_S} s; look at its log") from error
     finally:
         await api.aclose()
+
+
+def own_mounts(socket: Path) -> dict[Path, Path]:
+    """Where the folders of the container that this process is in lie on the engine's machine; empty outside of one.
+
+    A supervisor in a container names agents' folders by its own paths; the engine wants the machine's.
+    """
+    if not any(mark.exists() for mark in MARKS_OF_A_CONTAINER):
+        return {}
+    return asyncio.run(_mounts_of(socket, platform.node()))
+
+
+async def _mounts_of(socket: Path, container: str) -> dict[Path, Path]:
+    api = DockerApi(socket)
+    try:
+        found = await api.container(container)
+    except EngineLacks:
+        return {}  # a container of another engine's
+    finally:
+        await api.aclose()
+    return {mount.destination: mount.source for mount in found.mounts}
+
+
+def outside(path: Path, mounts: Mapping[Path, Path]) -> Path:
+    """`path` of this container as the engine's machine knows it."""
+    for inside in sorted(mounts, key=lambda found: -len(found.parts)):
+        if path.is_relative_to(inside):
+            return mounts[inside] / path.relative_to(inside)
+    return path
 
 
 async def why_not(socket: Path) -> str:
