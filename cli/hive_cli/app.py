@@ -14,6 +14,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "up": ("up", "Start the hive in the foreground."),
     "down": ("up", "Stop the running hive."),
     "status": ("status", "Show how the hive is."),
+    "watch": ("watch", "Watch the hive live in the terminal."),
     "agents": ("agents", "List the agents."),
     "spawn": ("agents", "Make an agent and start it."),
     "stats": ("stats", "Show the figures of an agent's turns."),
@@ -58,6 +59,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "token": ("access", "Make, list and revoke tokens for the HTTP API and for browsers."),
     "audit": ("access", "Show what was done, by whom, and what came of it."),
     "doctor": ("doctor", "Check what this machine has and lacks for running a hive."),
+    "completion": ("completion", "Print what makes a shell complete the verbs."),
     "test": ("test", "Check formatting, types and imports, and run the tests."),
 }
 """Verb → module in `hive_cli.commands`, which has an attribute of the verb's name, and its line in `hive --help`."""

@@ -5,11 +5,16 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from hive_cli.client import HiveClient, find_hive
 from hive_cli.paths import DataDir, resolve
+from hive_contracts.errors import HiveError
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+COMPLETION_S: Final = 2.0
+"""How long a shell waits for the names of agents."""
 
 DATA_DIR_KEY: Final = "hive_cli.data_dir"
 DATA_DIR_HELP: Final = "Where the hive keeps its data [default: HIVE_DATA_DIR, else ~/.local/share/hyperhive]."
@@ -24,6 +29,25 @@ def data_dir_option() -> click.Option:
     return click.Option(
         ["--data-dir"], metavar="DIR", expose_value=False, callback=_remember, is_eager=True, help=DATA_DIR_HELP
     )
+
+
+class _AgentName(click.ParamType):
+    """Any text; in a shell, the names of the agents of the hive that runs."""
+
+    name = "text"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        try:
+            client = find_hive(resolve(ctx.meta.get(DATA_DIR_KEY), os.environ))
+            found = client.patient(COMPLETION_S).get("/api/v1/agents")["agents"]
+        except (HiveError, KeyError, TypeError):
+            return []
+        return [CompletionItem(agent["name"]) for agent in found if agent["name"].startswith(incomplete)]
+
+
+def agent_argument(name: str, **settings: Any) -> Callable[[F], F]:
+    """An argument that names an agent. It is taken as it is: the command says what is wrong with it."""
+    return click.argument(name, type=_AgentName(), **settings)
 
 
 class HiveCommand(click.Command):

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import click
 
-from hive_cli.command import command, hive_client, json_option
+from hive_cli.command import agent_argument, command, hive_client, json_option
 from hive_cli.output import print_json, print_table, printable, say, when
 from hive_cli.progress import shown, until_done
 from hive_contracts.models import Effort, RestartPolicy
@@ -36,7 +36,7 @@ def _row(agent: dict[str, Any]) -> tuple[str, ...]:
 
 
 @command("spawn", example="hive spawn ada\nhive spawn lin --engine scripted --description 'Keeps the garden'")
-@click.argument("name")
+@agent_argument("name")
 @click.option("--engine", type=click.Choice(["claude", "scripted"]), help="Instead of the hive's own choice.")
 @click.option("--description", default="", help="What the agent is for.")
 @click.option("--model", help="The model that it runs; unless given, the hive's.")
@@ -92,7 +92,7 @@ def _config(
 
 
 @command("model", example="hive model ada\nhive model ada sonnet\nhive model ada --clear")
-@click.argument("name")
+@agent_argument("name")
 @click.argument("model", required=False)
 @click.option("--clear", is_flag=True, help="Go back to the agent's own model.")
 @json_option
@@ -118,7 +118,7 @@ def _model_of(view: dict[str, Any]) -> str:
 
 
 @command("start", example="hive start ada")
-@click.argument("name")
+@agent_argument("name")
 @json_option
 def start(name: str, *, as_json: bool) -> None:
     """Start the agent NAME."""
@@ -126,7 +126,7 @@ def start(name: str, *, as_json: bool) -> None:
 
 
 @command("stop", example="hive stop ada")
-@click.argument("name")
+@agent_argument("name")
 @json_option
 def stop(name: str, *, as_json: bool) -> None:
     """Stop the agent NAME; its state and its messages are kept."""
@@ -134,7 +134,7 @@ def stop(name: str, *, as_json: bool) -> None:
 
 
 @command("restart", example="hive restart ada")
-@click.argument("name")
+@agent_argument("name")
 @json_option
 def restart(name: str, *, as_json: bool) -> None:
     """Stop the agent NAME and start it again."""

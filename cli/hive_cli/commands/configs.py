@@ -8,7 +8,7 @@ from urllib.parse import quote
 import click
 
 from hive_cli.client import HiveClient
-from hive_cli.command import command, hive_client, json_option
+from hive_cli.command import agent_argument, command, hive_client, json_option
 from hive_cli.errors import UsageProblem
 from hive_cli.output import dim, print_json, print_table, printable, say, when
 from hive_contracts.errors import Refused
@@ -20,7 +20,7 @@ _ON_ITS_WAY: Final = ("pending", "approved")
 
 
 @command("config", example="hive config ada\nhive config ada --edit\nhive config ada --file agent.toml")
-@click.argument("name")
+@agent_argument("name")
 @click.option("--edit", is_flag=True, help="Change it in your $EDITOR; what you leave is deployed at once.")
 @click.option("--file", "path", type=click.File(), help="Deploy this file instead; '-' reads it from the input.")
 @click.option("--description", default="", help="What you change, and why; it is kept.")
@@ -48,7 +48,7 @@ def _tell_rest(found: dict[str, Any]) -> None:
 
 
 @command("rollback", example="hive rollback ada\nhive rollback ada a-0123456789abcdef")
-@click.argument("name")
+@agent_argument("name")
 @click.argument("approval_id", metavar="[ID]", default="")
 @json_option
 def rollback(name: str, *, approval_id: str, as_json: bool) -> None:
@@ -86,7 +86,7 @@ def _end_of(client: HiveClient, approval_id: str) -> dict[str, Any]:
 
 @command("drafts", example="hive drafts\nhive drafts discard lin\nhive drafts take-over lin")
 @click.argument("verb", type=click.Choice(["discard", "take-over"]), required=False)
-@click.argument("name", required=False)
+@agent_argument("name", required=False)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @json_option
 def drafts(verb: str | None, name: str | None, *, yes: bool, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import click
 
-from hive_cli.command import command, hive_client, json_option
+from hive_cli.command import agent_argument, command, hive_client, json_option
 from hive_cli.output import print_json, say
 from hive_contracts.control import MAX_NAP_S
 from hive_contracts.names import check_agent_name
@@ -18,7 +18,7 @@ COMPACT_S: Final = 930.0
 
 
 @command("cancel", example="hive cancel ada")
-@click.argument("name")
+@agent_argument("name")
 @json_option
 def cancel(name: str, *, as_json: bool) -> None:
     """Cancel the turn that the agent NAME is in: its messages are done with, and their senders are told."""
@@ -26,7 +26,7 @@ def cancel(name: str, *, as_json: bool) -> None:
 
 
 @command("pause", example="hive pause ada")
-@click.argument("name")
+@agent_argument("name")
 @json_option
 def pause(name: str, *, as_json: bool) -> None:
     """Pause the agent NAME: its turn ends, then it takes up nothing further."""
@@ -34,7 +34,7 @@ def pause(name: str, *, as_json: bool) -> None:
 
 
 @command("resume", example="hive resume ada")
-@click.argument("name")
+@agent_argument("name")
 @json_option
 def resume(name: str, *, as_json: bool) -> None:
     """Resume the agent NAME: it takes up messages again."""
@@ -42,7 +42,7 @@ def resume(name: str, *, as_json: bool) -> None:
 
 
 @command("nap", example="hive nap ada 3600")
-@click.argument("name")
+@agent_argument("name")
 @click.argument("seconds", type=click.FloatRange(0, MAX_NAP_S, min_open=True), default=3600)
 @json_option
 def nap(name: str, seconds: float, *, as_json: bool) -> None:
@@ -52,7 +52,7 @@ def nap(name: str, seconds: float, *, as_json: bool) -> None:
 
 
 @command("wake", example="hive wake ada")
-@click.argument("name")
+@agent_argument("name")
 @json_option
 def wake(name: str, *, as_json: bool) -> None:
     """Wake the agent NAME from its nap, or from its wait for another try."""
@@ -60,7 +60,7 @@ def wake(name: str, *, as_json: bool) -> None:
 
 
 @command("compact", example="hive compact ada --notes")
-@click.argument("name")
+@agent_argument("name")
 @click.option("--notes", is_flag=True, help="Shorten notes.md, its memory, instead of the conversation.")
 @json_option
 def compact(name: str, *, notes: bool, as_json: bool) -> None:
@@ -83,7 +83,7 @@ def _compacted(name: str, what: str, result: Mapping[str, Any]) -> str:
 
 
 @command("login", example="hive login ada\nhive login ada --code -")
-@click.argument("name")
+@agent_argument("name")
 @click.option("--code", help="What the sign-in page showed; - reads it from standard input.")
 @json_option
 def login(name: str, *, code: str | None, as_json: bool) -> None:
@@ -104,7 +104,7 @@ def login(name: str, *, code: str | None, as_json: bool) -> None:
 
 
 @command("new-session", example="hive new-session ada")
-@click.argument("name")
+@agent_argument("name")
 @json_option
 def new_session(name: str, *, as_json: bool) -> None:
     """Begin the next turn of the agent NAME with an empty conversation; it is told to read its notes."""

@@ -133,3 +133,14 @@ def soak(*, agents: int, minutes: float, as_json: bool) -> int:
 
 debug.add_command(soak)
 debug.add_command(rotate_credentials)
+
+
+@command("manual", example="hive debug manual > docs/cli.md")
+def manual() -> None:
+    """Print docs/cli.md, made from the commands themselves."""
+    from hive_cli import manual as pages  # noqa: PLC0415  loads every command
+
+    say(pages.manual().rstrip("\n"))
+
+
+debug.add_command(manual)

@@ -82,7 +82,7 @@ def list_images(*, as_json: bool) -> None:
 
 @command("remove", example="hive image remove 0.1.0-1a2b3c4d5e")
 @click.argument("version")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @json_option
 def remove(*, version: str, yes: bool, as_json: bool) -> None:
     """Remove an image. Refused while a container is made of it."""
@@ -97,7 +97,7 @@ def remove(*, version: str, yes: bool, as_json: bool) -> None:
 
 @command("prune", example="hive image prune\nhive image prune --keep 1 --yes")
 @click.option("--keep", type=click.IntRange(1), help="So many stay, the newest [default: 2].")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @json_option
 def prune(*, keep: int | None, yes: bool, as_json: bool) -> None:
     """Remove old images, but none that a container is made of."""

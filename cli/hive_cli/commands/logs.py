@@ -11,7 +11,7 @@ from typing import IO, Any, Final
 
 import click
 
-from hive_cli.command import command, data_dir
+from hive_cli.command import agent_argument, command, data_dir
 from hive_cli.output import coloured, dim, printable, say, when
 from hive_cli.paths import DataDir
 from hive_contracts.errors import NotFound
@@ -21,7 +21,7 @@ PLAIN_FIELDS: Final = frozenset({"timestamp", "level", "event", "service"})
 
 
 @command("logs", example="hive logs broker -f\nhive logs hm1nd -n 200\nhive logs supervisor --json | jq .event")
-@click.argument("name", metavar="SERVICE|AGENT")
+@agent_argument("name", metavar="SERVICE|AGENT")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), default=50, show_default=True, help="How many lines back.")
 @click.option("--json", "raw", is_flag=True, help="Print the lines as they are in the file.")

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import click
 
-from hive_cli.command import command, hive_client, json_option
+from hive_cli.command import agent_argument, command, hive_client, json_option
 from hive_cli.errors import DONE, TIMED_OUT, UsageProblem
 from hive_cli.output import bold, coloured, complain, dim, print_json, print_table, printable, say, when
 from hive_contracts.ids import new_id
@@ -15,7 +15,7 @@ from hive_contracts.names import BROADCAST, OPERATOR, check_agent_name
 
 
 @command("send", example="hive send hm1nd 'Say hello to the others'\ngit diff | hive send ada -")
-@click.argument("to")
+@agent_argument("to")
 @click.argument("body")
 @click.option("--in-reply-to", metavar="ID", help="The message that this one answers.")
 @click.option("--urgent", is_flag=True, help="Interrupt what the agent does, or its nap.")
@@ -54,7 +54,7 @@ def _read_stdin() -> str:
 
 
 @command("inbox", example="hive inbox\nhive inbox ada --limit 5 --json")
-@click.argument("name", default=OPERATOR)
+@agent_argument("name", default=OPERATOR)
 @click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="At most so many.")
 @json_option
 def inbox(name: str, *, limit: int, as_json: bool) -> None:

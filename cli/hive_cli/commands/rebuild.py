@@ -8,7 +8,7 @@ from urllib.parse import quote
 import click
 
 from hive_cli.client import HiveClient
-from hive_cli.command import command, hive_client, json_option
+from hive_cli.command import agent_argument, command, hive_client, json_option
 from hive_cli.errors import UsageProblem
 from hive_cli.output import print_json, say
 from hive_cli.progress import shown, until_done
@@ -19,7 +19,7 @@ BUSY: Final = frozenset({"thinking", "compacting"})
 
 
 @command("rebuild", example="hive rebuild ada\nhive rebuild --all\nhive rebuild --all --turn-wait 0")
-@click.argument("name", required=False)
+@agent_argument("name", required=False)
 @click.option("--all", "everyone", is_flag=True, help="Every agent that needs it, one after the other.")
 @click.option(
     "--turn-wait",

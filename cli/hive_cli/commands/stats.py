@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 import click
 
-from hive_cli.command import command, hive_client, json_option
+from hive_cli.command import agent_argument, command, hive_client, json_option
 from hive_cli.output import GAP, dim, duration, print_json, print_table, printable, say
 from hive_cli.sparkline import sparkline
 from hive_contracts.names import check_agent_name
@@ -19,7 +19,7 @@ WIDEST: Final = 60
 
 
 @command("stats", example="hive stats ada\nhive stats ada --since 7d\nhive stats ada --json")
-@click.argument("name")
+@agent_argument("name")
 @click.option("--since", default="24h", show_default=True, help="How long ago, as 30m or 7d, or a time.")
 @json_option
 def stats(name: str, *, since: str, as_json: bool) -> None:
