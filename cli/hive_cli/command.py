@@ -31,10 +31,8 @@ def data_dir_option() -> click.Option:
     )
 
 
-class _AgentName(click.ParamType):
+class _AgentName(click.types.StringParamType):
     """Any text; in a shell, the names of the agents of the hive that runs."""
-
-    name = "text"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         try:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import click
 
 from hive_cli.client import HiveClient
-from hive_cli.command import command, hive_client, json_option
+from hive_cli.command import agent_argument, command, hive_client, json_option
 from hive_cli.errors import UsageProblem
 from hive_cli.output import print_json, print_table, say, size, when
 from hive_cli.progress import shown, until_done, until_gone
@@ -16,7 +16,7 @@ from hive_contracts.names import check_agent_name
 
 
 @command("destroy", example="hive destroy ada\nhive destroy ada --purge --yes")
-@click.argument("name")
+@agent_argument("name")
 @click.option("--purge", is_flag=True, help="Wipe its state, streams, events and credentials too.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @json_option
@@ -63,7 +63,7 @@ def kept(*, as_json: bool) -> None:
 
 
 @command("revive", example="hive revive ada")
-@click.argument("name")
+@agent_argument("name")
 @json_option
 def revive(name: str, *, as_json: bool) -> None:
     """Bring the destroyed agent NAME back, with all that was kept, and start it."""
