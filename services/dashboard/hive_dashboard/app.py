@@ -38,6 +38,7 @@ from hive_dashboard.pages import approvals as approval_pages
 from hive_dashboard.pages import config as config_pages
 from hive_dashboard.pages import dead_letters as dead_letter_pages
 from hive_dashboard.pages import drafts as draft_pages
+from hive_dashboard.pages import event as event_page
 from hive_dashboard.pages import home, palette, settings, sign_in, stream, terminal
 from hive_dashboard.pages import messages as message_pages
 from hive_dashboard.pages import questions as question_pages
@@ -82,6 +83,7 @@ def _routes() -> FastAPI:
         config_pages.router,
         terminal.router,
         agent_page.router,
+        event_page.router,
         stats_page.router,
         message_pages.router,
         dead_letter_pages.router,

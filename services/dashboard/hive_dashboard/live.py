@@ -79,6 +79,11 @@ class Live:
         events |= {event.id: event for event in tail.events} if tail else {}
         return sorted(events.values(), key=lambda event: position_of(event.id))
 
+    def event(self, agent: str, event_id: str) -> RecordedEvent | None:
+        """One of the newest, which may not be recorded yet."""
+        tail = self._tails.get(agent)
+        return next((event for event in tail.events if event.id == event_id), None) if tail else None
+
     def _show_partial(self, agent: str, event: RecordedEvent) -> None:
         """In its turn's place for it, each in place of the one before; no page holds it when it is drawn anew."""
         key, of, text = turn_key(event), event.data.get("of"), event.data.get("text")
@@ -97,19 +102,27 @@ class Live:
     def _publish(self, agent: str, event: RecordedEvent, tail: Tail, size: int) -> None:
         topic, key, render = agent_topic(agent), turn_key(event), self._renderer
         weight = 2 * size + 500
-        if not key or not tail.knows(key):
-            self._hub.publish(topic, "turn", lambda: render.turn(turns_of([event])[0]), weight=weight)
+        if not key or not tail.knows(key) or tail.knows(_end_of(key)):  # pages listen for a turn until its end
+            self._hub.publish(topic, "turn", lambda: render.turn(turns_of([event])[0], agent), weight=weight)
         elif event.type == TurnEnded.TYPE and _is_sound(event):
-            self._hub.publish(topic, f"{key}-end", lambda: render.ending(ending_of(event)), weight=weight)
+            self._hub.publish(topic, _end_of(key), lambda: render.ending(ending_of(event)), weight=weight)
         elif event.type == TurnToolResult.TYPE and tail.knows(call_key(event)):
-            self._hub.publish(topic, call_key(event), lambda: render.row(row_of(event)), weight=weight)
+            self._hub.publish(topic, call_key(event), lambda: render.row(row_of(event), agent), weight=weight)
         else:
-            self._hub.publish(topic, key, lambda: render.row(row_of(event)), weight=weight)
+            self._hub.publish(topic, key, lambda: render.row(row_of(event), agent), weight=weight)
 
 
 def _keys_of(event: RecordedEvent) -> list[str]:
     keys = [key for key in (turn_key(event), _number_of(event)) if key]
-    return [*keys, call_key(event)] if event.type == TurnToolCall.TYPE else keys
+    if event.type == TurnToolCall.TYPE:
+        keys.append(call_key(event))
+    elif event.type == TurnEnded.TYPE and _is_sound(event):
+        keys.append(_end_of(turn_key(event)))
+    return keys
+
+
+def _end_of(key: str) -> str:
+    return f"{key}-end"
 
 
 def _number_of(event: RecordedEvent) -> str:

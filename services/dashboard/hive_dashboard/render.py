@@ -1,4 +1,5 @@
-"""From view dataclasses to HTML. Every expression of every template is cleaned and escaped; nothing opts out."""
+"""From view dataclasses to HTML. Every expression of every template is cleaned and escaped; only what `markdown` made,
+by rules of its own, is not escaped again."""
 
 import hashlib
 from collections.abc import Callable
@@ -161,11 +162,11 @@ class Renderer:
     def banners(self, warnings: tuple[str, ...]) -> str:
         return self._macro("shell", "banners", warnings)
 
-    def turn(self, turn: Turn) -> str:
-        return self._macro("turns", "turn", turn)
+    def turn(self, turn: Turn, agent: str) -> str:
+        return self._macro("turns", "turn", turn, agent)
 
-    def row(self, row: Row) -> str:
-        return self._macro("turns", "row", row)
+    def row(self, row: Row, agent: str) -> str:
+        return self._macro("turns", "row", row, agent)
 
     def partial(self, row: Row) -> str:
         return self._macro("turns", "partial", row)

@@ -5,11 +5,12 @@ that does not fit its type is shown raw, never dropped.
 """
 
 import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
+
+from markupsafe import Markup
 
 from hive_contracts.agents import TurnOutcome
 from hive_contracts.envelope import Envelope, MalformedEnvelope, Payload
@@ -25,11 +26,15 @@ from hive_contracts.turns import (
     TurnToolCall,
     TurnToolResult,
 )
+from hive_dashboard.cards import Card, card_of, exit_of, pretty
+from hive_dashboard.markdown import html_of
 from hive_dashboard.text import one_line
 from hive_runtime.records.events import RecordedEvent
 
 P = TypeVar("P", bound=Payload)
 
+_NO_CARD: Final = Card()
+_NOTHING: Final = Markup("")
 FOLD_AT: Final = 120
 """Results longer than this many characters are folded."""
 
@@ -38,6 +43,8 @@ FOLD_AT: Final = 120
 class Row:
     """One line of a turn. `kind`: text, thinking, call, result, note, joined, stderr or raw.
 
+    `id` is its event's, empty for what is only passing. `key` names the tool call that it is or belongs to; `card` is
+    what a call is drawn as; `exit`: the status that a command ended with. `html`: what is said, as HTML.
     `whole`: where the agent has all of it, when it was cut.
     """
 
@@ -45,10 +52,13 @@ class Row:
     time: datetime
     text: str = ""
     title: str = ""
-    detail: str = ""
     key: str = ""
     error: bool = False
+    exit: str = ""
     whole: str = ""
+    id: str = ""
+    card: Card = _NO_CARD
+    html: Markup = _NOTHING
     results: "list[Row]" = field(default_factory=list)
 
     @property
@@ -149,7 +159,7 @@ def row_of(event: RecordedEvent) -> Row:
     """Any event as a row; what is unknown or malformed as its raw text."""
     try:
         whole = event.data.get("whole")
-        return replace(_typed_row(event), whole=whole if isinstance(whole, str) else "")
+        return replace(_typed_row(event), whole=whole if isinstance(whole, str) else "", id=event.id)
     except MalformedEnvelope:
         return raw_row(event)
 
@@ -157,9 +167,9 @@ def row_of(event: RecordedEvent) -> Row:
 def _typed_row(event: RecordedEvent) -> Row:
     match event.type:
         case TurnText.TYPE:
-            row = Row("text", event.time, _payload(event, TurnText).text)
+            row = said("text", event.time, _payload(event, TurnText).text)
         case TurnThinking.TYPE:
-            row = Row("thinking", event.time, _payload(event, TurnThinking).text)
+            row = said("thinking", event.time, _payload(event, TurnThinking).text)
         case TurnNote.TYPE:
             row = Row("note", event.time, _payload(event, TurnNote).text)
         case TurnStderr.TYPE:
@@ -170,18 +180,24 @@ def _typed_row(event: RecordedEvent) -> Row:
             row = Row("raw", event.time, _payload(event, TurnRaw).event, title="unknown event of the engine")
         case TurnToolCall.TYPE:
             call = _payload(event, TurnToolCall)
-            title, detail = call.name.removeprefix("mcp__").replace("__", " › "), _pretty(call.input)
-            row = Row("call", event.time, _gist(call.input), title=title, detail=detail, key=call_key(event))
+            title = call.name.removeprefix("mcp__").replace("__", " › ")
+            row = Row("call", event.time, title=title, key=call_key(event), card=card_of(call.name, call.input))
         case TurnToolResult.TYPE:
             result = _payload(event, TurnToolResult)
-            row = Row("result", event.time, result.text, key=call_key(event), error=result.is_error)
+            status, text = exit_of(result.text, error=result.is_error)
+            row = Row("result", event.time, text, key=call_key(event), error=result.is_error, exit=status)
         case _:
             row = raw_row(event)
     return row
 
 
 def raw_row(event: RecordedEvent) -> Row:
-    return Row("raw", event.time, _pretty(event.data), title=event.type)
+    return Row("raw", event.time, pretty(event.data), title=event.type, id=event.id)
+
+
+def said(kind: str, time: datetime, text: str) -> Row:
+    """A row of Markdown."""
+    return Row(kind, time, text, html=html_of(text))
 
 
 def ending_of(event: RecordedEvent) -> Ending:
@@ -207,16 +223,6 @@ def _begin(turn: Turn, started: TurnStarted) -> None:
 
 def _payload(event: RecordedEvent, kind: type[P]) -> P:
     return Envelope(source="", type=event.type[:64], data=event.data).payload(kind)
-
-
-def _gist(values: dict[str, Any]) -> str:
-    """A tool call's input in a line: its first text, else all of it."""
-    texts = [value for value in values.values() if isinstance(value, str) and value]
-    return one_line(texts[0] if len(texts) == 1 else ", ".join(f"{k}: {v}" for k, v in values.items()), FOLD_AT)
-
-
-def _pretty(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=2)
 
 
 def _digest(*parts: str) -> str:

@@ -15,6 +15,7 @@ from hive_contracts.drafts import DraftView
 from hive_contracts.messages import MessageView
 from hive_contracts.questions import QuestionView
 from hive_contracts.retention import RetentionSwept
+from hive_dashboard.cards import Card
 from hive_dashboard.charts import Steps
 from hive_dashboard.diff import DiffFile
 from hive_dashboard.figures import Figures
@@ -28,7 +29,8 @@ from hive_dashboard.store import SessionView
 from hive_dashboard.store_audit import Action
 from hive_dashboard.store_tokens import TokenView
 from hive_dashboard.threads import Thread
-from hive_dashboard.turns import Turn
+from hive_dashboard.turns import Row, Turn
+from hive_runtime.records.events import RecordedEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,25 @@ class AgentPage:
     older: str = ""
     newer: str = ""
     kept: Kept | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """`row` is the event, drawn whole."""
+
+    TEMPLATE: ClassVar[str] = "event.html"
+
+    shell: Shell
+    agent: AgentView
+    event: RecordedEvent
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class EditsFragment:
+    TEMPLATE: ClassVar[str] = "edits.html"
+
+    card: Card
 
 
 @dataclass(frozen=True, slots=True)

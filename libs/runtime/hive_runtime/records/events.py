@@ -98,6 +98,12 @@ class EventReader:
             rows = db.execute(query, {"cursor": after or before, "limit": limit}).fetchall() if db else []
         return [_event(row) for row in (rows if after is not None else reversed(rows))]
 
+    def get(self, event_id: str) -> RecordedEvent | None:
+        with read_only(self._path) as db:
+            query = "SELECT * FROM events WHERE entry_id = :id"
+            row = db.execute(query, {"id": event_id}).fetchone() if db else None
+        return _event(row) if row else None
+
 
 def _endings(events: Sequence[tuple[str, Envelope]]) -> Iterator[tuple[TurnEnded, int]]:
     """The turns that ended, and when; one that cannot be read counts for nothing."""
