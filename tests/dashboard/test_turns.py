@@ -71,7 +71,7 @@ def test_what_a_container_claims_never_becomes_structure_of_the_page() -> None:
     (turn,) = turns_of([event(1, "turn.tool_call", turn=evil, call_id=evil, name=evil, input={evil: evil})])
     html = Renderer().turn(turn, "ada")
     assert "<script" not in html
-    assert f'id="{turn.key}"' in html
+    assert f'id="{turn.anchor}"' in html
     assert re.fullmatch(r"t-[0-9a-f]{16}", turn.key)
 
 

@@ -13,7 +13,7 @@ HIVE_STORES: Final[Mapping[str, int]] = {
 }
 """File in the data directory → schema version of this hyperhive. A migration adds one here, too."""
 
-AGENT_STORES: Final[Mapping[str, int]] = {"events.sqlite": 3}
+AGENT_STORES: Final[Mapping[str, int]] = {"events.sqlite": 4}
 """Likewise of the stores in `agents/<name>/`."""
 
 

@@ -44,6 +44,7 @@ from hive_dashboard.pages import messages as message_pages
 from hive_dashboard.pages import questions as question_pages
 from hive_dashboard.pages import retention as retention_pages
 from hive_dashboard.pages import stats as stats_page
+from hive_dashboard.pages import turns as turns_page
 from hive_dashboard.parts import Parts, PartsOf, With, api_client
 from hive_dashboard.render import STATIC
 from hive_dashboard.security import Guard
@@ -84,6 +85,7 @@ def _routes() -> FastAPI:
         terminal.router,
         agent_page.router,
         event_page.router,
+        turns_page.router,
         stats_page.router,
         message_pages.router,
         dead_letter_pages.router,

@@ -16,7 +16,7 @@ from hive_dashboard.render import Renderer
 from hive_dashboard.turns import Row, call_key, ending_of, row_of, turn_key, turns_of
 from hive_runtime.records.events import RecordedEvent
 
-TAIL_EVENTS: Final = 300
+TAIL_EVENTS: Final = 200
 TAIL_CHARACTERS: Final = 512 * 1024
 UNSHOWN: Final = frozenset({AgentStateChanged.TYPE, CommandDone.TYPE, CommandFailed.TYPE})
 """Events that change the page's header, or answer a command, and are no part of the turn stream."""

@@ -33,6 +33,7 @@ from hive_dashboard.views import Flash
 from hive_runtime.bus import Bus
 from hive_runtime.records.approvals import ApprovalReader
 from hive_runtime.records.events import EventReader
+from hive_runtime.records.history import History
 from hive_runtime.records.messages import MessageReader
 from hive_runtime.records.threads import ThreadReader
 
@@ -92,6 +93,10 @@ class Parts:
     def events(self, agent: str) -> EventReader:
         """The event history of an agent that is in the registry."""
         return EventReader(self.data_dir / "agents" / agent / "events.sqlite")
+
+    def history(self, agent: str) -> History:
+        """The same, a window at a time."""
+        return History(self.data_dir / "agents" / agent / "events.sqlite")
 
 
 class With:

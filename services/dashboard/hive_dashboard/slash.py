@@ -8,12 +8,9 @@ from hive_contracts.models import SetModel, wanted_model
 from hive_dashboard.control import CONTROLS, tell
 from hive_dashboard.parts import Parts
 from hive_dashboard.registry import AgentView
+from hive_dashboard.slash_commands import COMMANDS, FIELDS, HELP, MODEL
 
 MARK: Final = "/"
-MODEL: Final = "model"
-HELP: Final = "help"
-FIELDS: Final = {MODEL: "name", "nap": "seconds"}
-"""Which field of a verb's form the text behind its name is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +34,7 @@ async def carry_out(parts: Parts, agent: AgentView, slash: Slash) -> str:
         return model_words(agent, slash.argument)
     if slash.name == HELP:
         return f"There are {_known()}."
-    if slash.name not in CONTROLS:
+    if slash.name not in CONTROLS or slash.name not in {command.name for command in COMMANDS}:
         raise InvalidBody(
             f"there is no command {MARK}{slash.name[:40]}; there are {_known()}. Put a blank before a message that "
             "begins with a slash"
@@ -58,5 +55,4 @@ def model_words(agent: AgentView, wanted: str) -> str:
 
 
 def _known() -> str:
-    names = (f"{name} {FIELDS[name].upper()}" if name in FIELDS else name for name in (MODEL, *CONTROLS, HELP))
-    return ", ".join(f"{MARK}{name}" for name in names)
+    return ", ".join(f"{MARK}{one.name} {one.field.upper()}".rstrip() for one in COMMANDS)

@@ -87,10 +87,13 @@ class Ending:
 
 @dataclass(slots=True)
 class Turn:
-    """A block. `key` names it in the page; empty for an event outside any turn."""
+    """A block. `key` names it in the page; empty for an event outside any turn. `id` is what its container calls it,
+    `first` the id of its first event here. `goes_on`: further events of it are not here."""
 
     key: str
     time: datetime
+    id: str = ""
+    first: str = ""
     sender: str = ""
     prompt: str = ""
     engine: str = ""
@@ -101,6 +104,12 @@ class Turn:
     begun: bool = False
     rows: list[Row] = field(default_factory=list)
     ending: Ending | None = None
+    goes_on: bool = False
+
+    @property
+    def anchor(self) -> str:
+        """Its id in the page; that of a later part of a turn is another than the turn's own."""
+        return self.key if self.begun else f"{self.key}-{self.first}"
 
     @property
     def prompt_folded(self) -> bool:
@@ -116,8 +125,11 @@ def call_key(event: RecordedEvent) -> str:
     return f"c-{_digest(event.turn_id, str(event.data.get('call_id', '')))}"
 
 
-def turns_of(events: Iterable[RecordedEvent]) -> list[Turn]:
-    """Blocks in order of their first event. Results go to their calls when these are there."""
+def turns_of(events: Iterable[RecordedEvent], *, goes_on: bool = False) -> list[Turn]:
+    """Blocks in order of their first event. Results go to their calls when these are there.
+
+    `goes_on`: further events of the last event's turn are not among these.
+    """
     found: list[Turn] = []
     by_key: dict[str, Turn] = {}
     calls: dict[str, Row] = {}
@@ -125,10 +137,12 @@ def turns_of(events: Iterable[RecordedEvent]) -> list[Turn]:
         key = turn_key(event)
         turn = by_key.get(key) if key else None
         if turn is None:
-            turn = Turn(key, event.time)
+            turn = Turn(key, event.time, event.turn_id, event.id)
             found.append(turn)
             by_key[key] = turn
         add_event(turn, event, calls)
+    if goes_on and found:
+        found[-1].goes_on = True
     return found
 
 

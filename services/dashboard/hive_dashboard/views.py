@@ -25,6 +25,7 @@ from hive_dashboard.needs import Need
 from hive_dashboard.outlook import Base, Outlook
 from hive_dashboard.reference import Section
 from hive_dashboard.registry import AgentView, ServiceView
+from hive_dashboard.slash_commands import COMMANDS, Command
 from hive_dashboard.store import SessionView
 from hive_dashboard.store_audit import Action
 from hive_dashboard.store_tokens import TokenView
@@ -164,19 +165,59 @@ class HomePage:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnStream:
+    """A part of an agent's turn stream. `older`, `newer`: the event before or after which there is more; empty where
+    there is none. `live`: it is the newest part, and is kept up to date."""
+
+    agent: str
+    turns: list[Turn]
+    older: str = ""
+    newer: str = ""
+    live: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """An event in which words were found; `around` is what stands before, between and behind them."""
+
+    id: str
+    time: datetime
+    kind: str
+    around: tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """`hits` are newest first; `further` is the address of the next ones, empty where all was looked at."""
+
+    words: str
+    hits: tuple[Hit, ...] = ()
+    further: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AgentPage:
-    """`older` and `newer` are addresses of further history, empty where there is none."""
+    """`search` is there when words were looked for, in place of the stream."""
 
     TEMPLATE: ClassVar[str] = "agent.html"
 
     shell: Shell
     agent: AgentView
-    turns: list[Turn]
+    stream: TurnStream
     inbox: tuple[MessageView, ...]
     compose: ComposeForm
-    older: str = ""
-    newer: str = ""
+    search: Search | None = None
     kept: Kept | None = None
+    commands: tuple[Command, ...] = COMMANDS
+
+
+@dataclass(frozen=True, slots=True)
+class TurnsFragment:
+    """A further part of the stream for an open page."""
+
+    TEMPLATE: ClassVar[str] = "turns.html"
+
+    stream: TurnStream
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from hive_runtime.records.stats import record_stats
 from hive_runtime.store import Store, read_only
 
 MIGRATIONS: Final = tuple(
-    files("hive_runtime.records").joinpath(name).read_text() for name in ("events.sql", "events_2.sql", "events_3.sql")
+    files("hive_runtime.records").joinpath(name).read_text()
+    for name in ("events.sql", "events_2.sql", "events_3.sql", "events_4.sql")
 )
 
 MAX_DATA_BYTES: Final = 256 * 1024
@@ -96,13 +97,13 @@ class EventReader:
             query = "SELECT * FROM events ORDER BY number DESC LIMIT :limit"
         with read_only(self._path) as db:
             rows = db.execute(query, {"cursor": after or before, "limit": limit}).fetchall() if db else []
-        return [_event(row) for row in (rows if after is not None else reversed(rows))]
+        return [event_of(row) for row in (rows if after is not None else reversed(rows))]
 
     def get(self, event_id: str) -> RecordedEvent | None:
         with read_only(self._path) as db:
             query = "SELECT * FROM events WHERE entry_id = :id"
             row = db.execute(query, {"id": event_id}).fetchone() if db else None
-        return _event(row) if row else None
+        return event_of(row) if row else None
 
 
 def _endings(events: Sequence[tuple[str, Envelope]]) -> Iterator[tuple[TurnEnded, int]]:
@@ -130,6 +131,6 @@ def _row(entry_id: str, envelope: Envelope) -> dict[str, str | int]:
     }
 
 
-def _event(row: sqlite3.Row) -> RecordedEvent:
+def event_of(row: sqlite3.Row) -> RecordedEvent:
     at = from_milliseconds(row["at"])
     return RecordedEvent(row["entry_id"], at, row["type"], row["turn_id"], row["seq"], json.loads(row["data"]))

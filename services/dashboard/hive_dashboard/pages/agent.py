@@ -1,11 +1,12 @@
 """`/agents/<name>`: the turn stream, the agent's state and inbox, and the buttons that steer it."""
 
 import asyncio
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, Final
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from hive_contracts.agents import DestroyAgent, RebuildAgent, RestartAgent, SpawnAgent, StartAgent, StopAgent
@@ -16,15 +17,15 @@ from hive_dashboard.auth import Session
 from hive_dashboard.control import CONTROLS, tell
 from hive_dashboard.kept import kept_of
 from hive_dashboard.live import agent_topic
-from hive_dashboard.pages.shell import local_path, make_shell, told
+from hive_dashboard.pages.shell import known_agent, local_path, make_shell, told
+from hive_dashboard.pages.turns import Place, newest_stream, search_in, still_stream, window_at
 from hive_dashboard.parts import Parts, PartsOf, SignedIn
-from hive_dashboard.registry import AgentView
 from hive_dashboard.slash import model_words
 from hive_dashboard.snapshot import AGENT_INBOX_LENGTH
-from hive_dashboard.turns import turns_of
 from hive_dashboard.views import AgentPage, ComposeForm, Flash
+from hive_runtime.records.history import Window
 
-PAGE_EVENTS: Final = 300
+NEWEST: Final = Place()
 VERBS: Final = {
     "start": (StartAgent, "{} starts."),
     "stop": (StopAgent, "{} is stopped; messages wait in its inbox."),
@@ -37,42 +38,39 @@ VERBS: Final = {
 router = APIRouter(prefix="/agents/{name}")
 
 
-def known_agent(parts: Parts, name: str) -> AgentView:
-    """Raises `NotFound`. Only names of the registry go on from here into paths and topics."""
-    agent = parts.snapshots.current.agent(name)
-    if agent is None:
-        raise NotFound(f"there is no agent called {name!r}; the hive's page lists those there are")
-    return agent
-
-
 async def render_agent(
-    parts: Parts, session: Session, name: str, *, compose: ComposeForm | None = None, before: str | None = None
+    parts: Parts, session: Session, name: str, *, compose: ComposeForm | None = None, place: Place = NEWEST
 ) -> str:
-    """The newest end of the history, kept up to date, or an older part of it, which stands still."""
+    """The newest end of the history, kept up to date, or another part of it, which stands still."""
     known_agent(parts, name)
-    stored = await asyncio.to_thread(parts.events(name).page, before=before, limit=PAGE_EVENTS)
+    search = await search_in(parts, name, place.q, place.before) if place.q.strip() else None
+    window = Window([]) if search else await window_at(parts, name, place)
     inbox = await asyncio.to_thread(parts.messages.inbox, name, limit=AGENT_INBOX_LENGTH)
-    events = stored if before else parts.live.joined(name, stored)
-    path = f"/agents/{name}"
-    stream = "" if before else urlencode({"page": "agent", "name": name})
+    kept = await asyncio.to_thread(kept_of, [known_agent(parts, name)], parts.data_dir)
+
+    # in one step, so that nothing is missing between what is drawn and what the page is told from then on
+    path, topic = f"/agents/{name}", agent_topic(name)
+    stream = urlencode({"page": "agent", "name": name}) if place.is_newest else ""
+    shell = make_shell(parts, session, name, path=path, topic=topic, stream=stream)
+    agent = known_agent(parts, name)
+    if place.is_newest:
+        window = replace(window, events=parts.live.joined(name, window.events))
+
     view = AgentPage(
-        make_shell(parts, session, name, path=path, topic=agent_topic(name), stream=stream),
-        agent=known_agent(parts, name),
-        turns=turns_of(events),
+        shell,
+        agent=agent,
+        stream=await asyncio.to_thread(newest_stream if place.is_newest else still_stream, name, window),
         inbox=tuple(inbox),
         compose=compose or ComposeForm(to=name, fixed=True, nonce=new_id(), back=path),
-        older=f"{path}?{urlencode({'before': stored[0].id})}" if len(stored) == PAGE_EVENTS else "",
-        newer=path if before else "",
-        kept=next(iter(await asyncio.to_thread(kept_of, [known_agent(parts, name)], parts.data_dir)), None),
+        search=search,
+        kept=next(iter(kept), None),
     )
     return parts.renderer.page(view)
 
 
 @router.get("", response_class=HTMLResponse)
-async def agent(
-    parts: PartsOf, session: SignedIn, name: str, before: Annotated[str | None, Query(max_length=64)] = None
-) -> str:
-    return await render_agent(parts, session, name, before=before)
+async def agent(parts: PartsOf, session: SignedIn, name: str, place: Annotated[Place, Depends()]) -> str:
+    return await render_agent(parts, session, name, place=place)
 
 
 @router.post("/model")

@@ -8,8 +8,7 @@ from fastapi.responses import HTMLResponse
 
 from hive_contracts.errors import NotFound
 from hive_dashboard.answers import is_htmx
-from hive_dashboard.pages.agent import known_agent
-from hive_dashboard.pages.shell import make_shell
+from hive_dashboard.pages.shell import known_agent, make_shell
 from hive_dashboard.parts import PartsOf, SignedIn
 from hive_dashboard.turns import Row, row_of
 from hive_dashboard.views import EditsFragment, EventPage

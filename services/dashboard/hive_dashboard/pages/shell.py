@@ -6,9 +6,11 @@ from urllib.parse import quote
 from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from hive_contracts.errors import NotFound
 from hive_dashboard.answers import is_htmx
 from hive_dashboard.auth import Session
 from hive_dashboard.parts import Parts
+from hive_dashboard.registry import AgentView
 from hive_dashboard.snapshot import Snapshot
 from hive_dashboard.updates import HOME
 from hive_dashboard.views import Flash, FlashFragment, Shell
@@ -33,6 +35,14 @@ def make_shell(parts: Parts, session: Session, title: str, *, path: str, topic: 
         warnings=now.warnings,
         flashes=parts.flashes.take(session),
     )
+
+
+def known_agent(parts: Parts, name: str) -> AgentView:
+    """Raises `NotFound`. Only names of the registry go on from here into paths and topics."""
+    agent = parts.snapshots.current.agent(name)
+    if agent is None:
+        raise NotFound(f"there is no agent called {name!r}; the hive's page lists those there are")
+    return agent
 
 
 def local_path(path: str, default: str = "/") -> str:

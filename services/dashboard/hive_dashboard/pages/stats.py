@@ -10,8 +10,7 @@ from fastapi.responses import HTMLResponse
 from hive_dashboard.errors import InvalidRequest
 from hive_dashboard.figures import RANGES, Range, figures_of
 from hive_dashboard.live import agent_topic
-from hive_dashboard.pages.agent import known_agent
-from hive_dashboard.pages.shell import make_shell
+from hive_dashboard.pages.shell import known_agent, make_shell
 from hive_dashboard.parts import PartsOf, SignedIn
 from hive_dashboard.views import StatsPage
 from hive_runtime.records.stats import StatsReader

@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from hive_contracts.errors import NotFound, Unavailable
 from hive_dashboard.hub import Cursor
 from hive_dashboard.live import agent_topic
-from hive_dashboard.pages.agent import known_agent
+from hive_dashboard.pages.shell import known_agent
 from hive_dashboard.parts import Parts, PartsOf, SignedIn
 from hive_dashboard.updates import HOME
 

@@ -9,8 +9,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from hive_contracts.errors import NotFound
 from hive_dashboard.audit import acted
-from hive_dashboard.pages.agent import known_agent
-from hive_dashboard.pages.shell import make_shell, told
+from hive_dashboard.pages.shell import known_agent, make_shell, told
 from hive_dashboard.parts import Parts, PartsOf, SignedIn, parts_of
 from hive_dashboard.registry import AgentView
 from hive_dashboard.security import POLICY

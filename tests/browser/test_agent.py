@@ -1,0 +1,231 @@
+"""An agent's page in a real Chromium: history scrolled, searched and linked to, edits opened, commands completed."""
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, ViewportSize, expect
+from tests.browser.stage import ARTIFACTS, PHONE, WIDE, Play, Stage, no_sideways_scroll
+
+from hive_contracts.envelope import Envelope
+from hive_contracts.turns import TurnEnded, TurnEvent, TurnStarted, TurnText, TurnToolCall, TurnToolResult
+from hive_runtime.records.events import EventWriter
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+TURNS = 200
+LINES = 6
+
+
+def history(data_dir: Path, *, turns: int = TURNS) -> None:
+    """So many short turns of hm1nd, recorded long before its live stream begins."""
+    events: list[TurnEvent] = []
+    for turn in range(turns):
+        about = {"turn_id": f"old-{turn}"}
+        events.append(TurnStarted(**about, seq=0, sender="operator", prompt=f"task {turn}", engine="scripted"))
+        events += [TurnText(**about, seq=n + 1, text=f"**line** {turn}.{n}") for n in range(LINES)]
+        events.append(TurnEnded(**about, seq=LINES + 1, outcome="ok", duration_ms=1500, cost_usd=0.01))
+    told = [(f"{1_000_000 + n}-0", Envelope.of(event, source="hm1nd")) for n, event in enumerate(events)]
+    with closing(EventWriter(data_dir / "agents" / "hm1nd" / "events.sqlite")) as writer:
+        writer.record(told, position=told[-1][0])
+
+
+async def opened(stage: Stage, viewport: ViewportSize, path: str = "", *, script: bool = True) -> Page:
+    page = await stage.page(viewport, script=script)
+    await stage.goto(page, f"/agents/hm1nd{path}")
+    return page
+
+
+TOP_ROW = """log => {
+  const top = log.getBoundingClientRect().top;
+  const row = [...log.querySelectorAll(".row")].find((one) => one.getBoundingClientRect().top >= top);
+  return [row.id, Math.round(row.getBoundingClientRect().top - top)];
+}"""
+
+
+@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
+def test_older_turns_come_in_as_they_are_scrolled_to_and_nothing_moves(
+    play: Callable[[Play], None], viewport: ViewportSize
+) -> None:
+    async def scenario(stage: Stage) -> None:
+        history(stage.process.data_dir)
+        page = await opened(stage, viewport)
+        log = page.locator("#turns")
+        await expect(log).to_contain_text(f"line {TURNS - 1}.{LINES - 1}")
+        assert await log.evaluate("log => log.scrollHeight - log.scrollTop - log.clientHeight < 5")
+        for _ in range(3):
+            before = await log.locator("article").count()
+            await log.evaluate("log => { log.scrollTop = 40; }")
+            place = await log.evaluate(TOP_ROW)
+            await expect(log.locator("article").nth(before)).to_be_attached()
+            row = page.locator(f"[id='{place[0]}']")
+            moved = await row.evaluate(
+                "(row, was) => Math.abs(row.getBoundingClientRect().top"
+                " - document.getElementById('turns').getBoundingClientRect().top - was)",
+                place[1],
+            )
+            assert moved <= 2
+        ids = await log.evaluate("log => [...log.querySelectorAll('[id]')].map((one) => one.id)")
+        assert len(ids) == len(set(ids))
+        numbers = await log.evaluate(
+            "log => [...log.querySelectorAll('.row')].map((row) => Number(row.id.slice(2, 9)))"
+        )
+        assert numbers == sorted(numbers)
+        await no_sideways_scroll(page)
+
+    play(scenario)
+
+
+def test_the_open_stream_stays_small_and_what_left_it_comes_back(play: Callable[[Play], None]) -> None:
+    async def scenario(stage: Stage) -> None:
+        page = await opened(stage, WIDE)
+        await stage.scene.send("operator", "hm1nd", "talk for long")
+        _, message = await stage.scene.take("hm1nd")
+        turn = await stage.scene.begin("hm1nd", message)
+        for number in range(700):
+            await turn.say(TurnText, text=f"line {number}.")
+        log = page.locator("#turns")
+        await expect(log).to_contain_text("line 699.")
+        await expect(log).not_to_contain_text("line 10.")
+        assert await log.locator(".row").count() <= 520
+        await log.evaluate("log => { log.scrollTop = 0; }")
+        await expect(log).to_contain_text("line 150.")
+
+    play(scenario)
+
+
+def test_a_turn_has_an_address_and_words_are_found(play: Callable[[Play], None]) -> None:
+    async def scenario(stage: Stage) -> None:
+        history(stage.process.data_dir)
+        page = await opened(stage, WIDE, "?turn=old-17")
+        await expect(page.locator("#turns article").first).to_contain_text("task 17")
+        assert await page.locator("#main").get_attribute("sse-connect") is None
+        await page.get_by_placeholder("Search its history").fill("** 42.3")
+        await page.keyboard.press("Enter")
+        hit = page.locator(".hit")
+        await expect(hit).to_have_count(1)
+        await expect(hit.locator("mark")).to_have_text("** 42.3")
+        await hit.locator("a").click()
+        row = page.locator(".row:target")
+        await expect(row).to_have_text("line 42.3")
+        await expect(row).to_be_in_viewport()
+        await page.get_by_role("link", name="Newest").click()
+        await expect(page.locator("#turns")).to_contain_text(f"line {TURNS - 1}.0")
+        await stage.goto(page, "/agents/hm1nd?q=nowhere")
+        await expect(page.locator("#main")).to_contain_text("Nothing found.")
+
+    play(scenario)
+
+
+def test_history_can_be_read_without_javascript(play: Callable[[Play], None]) -> None:
+    async def scenario(stage: Stage) -> None:
+        history(stage.process.data_dir)
+        page = await opened(stage, PHONE, script=False)
+        await page.get_by_role("link", name="Older").click()
+        await expect(page.locator("#turns")).to_contain_text("line 165.0")
+        await expect(page.locator("#turns")).not_to_contain_text(f"line {TURNS - 1}.0")
+        await page.get_by_role("link", name="Newer").click()
+        await expect(page.locator("#turns")).to_contain_text("line 180.0")
+        await page.get_by_placeholder("Search its history").fill("task 3")
+        await page.get_by_role("button", name="Search").click()
+        await page.locator(".hit a", has_text="task 35").click()
+        await expect(page.locator("#turns")).to_contain_text("line 35.5")
+        await no_sideways_scroll(page)
+
+    play(scenario)
+
+
+BIG = "".join(f"def f{number}(x):\n    return x + {number}\n\n" for number in range(120))
+
+
+async def works(stage: Stage) -> None:
+    """A turn with edits and commands."""
+    await stage.scene.send("operator", "hm1nd", "mend it")
+    entry, message = await stage.scene.take("hm1nd")
+    turn = await stage.scene.begin("hm1nd", message)
+    output = "Exit code 2\n" + "E  boom\n" * 40
+    edit = {"file_path": "/state/feed.py", "old_string": "import Feed\n", "new_string": "import Stream as Feed\n"}
+    for call, name, given, result, error in (
+        ("a", "Edit", edit, "The file has been updated.", False),
+        ("b", "Write", {"file_path": "/state/big.py", "content": BIG}, "File created.", False),
+        ("c", "Bash", {"command": "pytest -x", "description": "Run the tests"}, output, True),
+        ("d", "Bash", {"command": "true"}, "", False),
+    ):
+        await turn.say(TurnToolCall, call_id=call, name=name, input=given)
+        await turn.say(TurnToolResult, call_id=call, text=result, is_error=error)
+    await turn.end(entry)
+
+
+@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
+def test_edits_open_as_diffs_and_commands_say_how_they_ended(
+    play: Callable[[Play], None], viewport: ViewportSize
+) -> None:
+    async def scenario(stage: Stage) -> None:
+        page = await opened(stage, viewport)
+        await works(stage)
+        small, big = page.locator(".call-edit .diff").nth(0), page.locator(".call-edit > .call-edits > .diff").nth(1)
+        await expect(small.locator("summary")).to_have_text("/state/feed.py+1 −1")
+        await expect(small.locator(".diff-lines")).to_be_hidden()
+        await small.locator("summary").click()
+        await expect(small.locator(".diff-added")).to_contain_text("import Stream as Feed")
+        await expect(big.locator("summary").first).to_contain_text("/state/big.py+361 −0")
+        await expect(big.locator(".diff-added")).to_have_count(0)
+        await big.locator("summary").first.click()
+        await expect(big.locator(".diff-added").nth(300)).to_be_attached()
+        failed = page.locator(".call-command", has_text="pytest -x").locator(".result")
+        await expect(failed).to_contain_text("exit 2")
+        await expect(failed.locator(".fold > pre")).to_be_hidden()
+        await failed.locator("summary").click()
+        await expect(failed.locator(".fold > pre")).to_be_visible()
+        await expect(page.locator(".result-ok:visible")).to_have_count(1)
+        await no_sideways_scroll(page)
+        await page.screenshot(path=ARTIFACTS / f"agent-edits-{viewport['width']}.png")
+
+    play(scenario)
+
+
+def test_a_large_edit_has_a_page_of_its_own_without_javascript(play: Callable[[Play], None]) -> None:
+    async def scenario(stage: Stage) -> None:
+        await works(stage)
+        page = await opened(stage, PHONE, script=False)
+        big = page.locator(".call-edit > .call-edits > .diff").nth(1)
+        while not await big.count():
+            await page.reload()
+        await big.locator("summary").click()
+        await big.get_by_role("link", name="Look at this edit").click()
+        await expect(page.get_by_role("heading", name="Write")).to_be_visible()
+        await expect(page.locator(".diff-added").nth(300)).to_be_attached()
+
+    play(scenario)
+
+
+def test_commands_are_completed_with_tab_and_unknown_ones_are_refused(play: Callable[[Play], None]) -> None:
+    async def scenario(stage: Stage) -> None:
+        page = await opened(stage, WIDE)
+        line, offered = page.locator("#compose-body"), page.locator("#slash")
+        await line.fill("/")
+        await expect(offered.get_by_role("option")).to_have_count(11)
+        await line.press_sequentially("co")
+        await line.press("Tab")
+        await expect(line).to_have_value("/compact")
+        await line.fill("/mo")
+        await line.press("Tab")
+        await expect(line).to_have_value("/model ")
+        await expect(line).to_be_focused()
+        await expect(offered).to_be_hidden()
+        await line.fill("/p")
+        await line.press("ArrowDown")
+        await line.press("Enter")
+        await expect(line).to_have_value("/pause")
+        await line.fill("/dance now")
+        await line.press("Control+Enter")
+        await expect(page.locator("#compose .is-error")).to_contain_text("there is no command /dance")
+        await expect(line).to_have_value("/dance now")
+        await line.fill("/help")
+        await line.press("Control+Enter")
+        await expect(page.locator("#compose")).to_contain_text("/nap SECONDS")
+        inbox = (await stage.http.get("/api/v1/agents/hm1nd/inbox")).json()["messages"]
+        assert inbox == []
+
+    play(scenario)
