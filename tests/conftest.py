@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 from tests.support.docker_engine import DockerEngine, docker_engine
+from tests.support.podman_engine import PodmanEngine, podman_engine
 from tests.support.redis_server import RedisServer
 from tests.support.shared_redis import SharedRedis
 
@@ -37,6 +38,13 @@ def redis(shared_redis: SharedRedis) -> Iterator[RedisServer]:
 def docker() -> Iterator[DockerEngine]:
     """A real Docker engine, one for all tests; each removes what it made there."""
     with docker_engine() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def podman() -> Iterator[PodmanEngine]:
+    """A real Podman that answers as Docker does, one for all tests."""
+    with podman_engine() as engine:
         yield engine
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.support.back_ends import PROGRAM, spec_in
 from tests.support.docker_engine import SMALL_IMAGE, DockerEngine, docker_engine
+from tests.support.podman_engine import PodmanEngine
 from tests.support.waiting import eventually, until
 
 from hive_contracts.errors import TimedOut, Unavailable
@@ -33,7 +34,7 @@ GREEDY = ("/bin/python3", "-c", "print('started', flush=True); bytearray(10 ** 9
 class Rig:
     """One hive's containers on an engine: `runtime` is watched, `ends` is what it said."""
 
-    def __init__(self, engine: DockerEngine, folder: Path, program: tuple[str, ...]) -> None:
+    def __init__(self, engine: DockerEngine | PodmanEngine, folder: Path, program: tuple[str, ...]) -> None:
         self.engine = engine
         self.folder = folder
         self.hive_id = uuid.uuid4().hex
@@ -65,7 +66,9 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(engine: DockerEngine, folder: Path, program: tuple[str, ...] = PROGRAM) -> AsyncIterator[Rig]:
+async def rig(
+    engine: DockerEngine | PodmanEngine, folder: Path, program: tuple[str, ...] = PROGRAM
+) -> AsyncIterator[Rig]:
     made = Rig(engine, folder, program)
     await made.runtime.list()
     watching = asyncio.ensure_future(made.watch())

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pytest
 from tests.support.docker_engine import SMALL_IMAGE, DockerEngine
+from tests.support.podman_engine import PodmanEngine
 
 from hive_contracts.ids import new_id
 from hive_supervisor.config import Isolation
@@ -125,11 +126,23 @@ def _docker(folder: Path, fixture: Fixture) -> BackEnd:
     )
 
 
+def _podman(folder: Path, fixture: Fixture) -> BackEnd:
+    engine: PodmanEngine = fixture("podman")
+    hive_id = uuid.uuid4().hex
+
+    def spec(name: str, **environment: str) -> ContainerSpec:
+        return replace(spec_in(folder, name, **environment), image=SMALL_IMAGE)
+
+    found = engine.engine()
+    return BackEnd(lambda: engine.runtime(folder / "agents", hive_id=hive_id, engine=found, program=PROGRAM), spec)
+
+
 BACK_ENDS: Final[Mapping[str, Make]] = {
     "memory": _memory,
     "plain": _plain,
     "bubblewrap": _bubblewrap,
     "docker": _docker,
+    "podman": _podman,
     **({"nspawn": _nspawn} if _SYSTEMD_RUNS.is_dir() else {}),
 }
 """nspawn where systemd is this machine's process 1; `tests/system/test_nspawn.py` boots such a machine."""

@@ -26,6 +26,7 @@ NEEDS: Final = (
     Need("chromium", _on_path("chromium", "chromium-browser", "google-chrome"), "the browser tests"),
     Need("fonts-dejavu-core", lambda: Path("/usr/share/fonts/truetype/dejavu").is_dir(), "the screenshots"),
     Need("bubblewrap", _on_path("bwrap"), "the sandbox tests"),
+    Need("podman", _on_path("podman"), "the tests with Podman"),
     Need("docker.io", _on_path("dockerd"), "the tests with a Docker engine"),
     Need("docker-compose", _on_path("docker-compose"), "the tests of the compose file"),
     Need("redis-server", _on_path("redis-server"), "the tests on Redis itself"),

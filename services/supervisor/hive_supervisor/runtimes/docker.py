@@ -103,6 +103,7 @@ class DockerRuntime:
         self._agents_dir = agents_dir
         self._api = DockerApi(socket)
         self._mapped = docker_host.mapped_root(engine)
+        self._is_podman = engine.is_podman
         self._hive_id = hive_id
         self.prefix = f"hive-{hashlib.sha256(hive_id.encode()).hexdigest()[:8]}"
         self._program = tuple(program)
@@ -172,7 +173,7 @@ class DockerRuntime:
         if present := await self._own(name):
             with contextlib.suppress(EngineLacks):
                 await self._api.remove(present.id)
-        await self._remove_network_if_empty()
+        await self._remove_networks(name)
         await asyncio.to_thread(self._forget_files, name)
 
     async def list(self) -> dict[str, Container]:
@@ -242,7 +243,7 @@ class DockerRuntime:
 
     async def _create(self, spec: ContainerSpec, present: ContainerInfo | None) -> None:
         image = await self._image(spec)
-        network = "none" if spec.network is Network.NONE else await self._network()
+        network = "none" if spec.network is Network.NONE else await self._network(spec.name)
         inside, outside = self._ids(spec)
         users = _users(inside)
         accounts_dir = self._agents_dir / spec.name / "etc"
@@ -263,20 +264,26 @@ class DockerRuntime:
         except EngineLacks as error:
             raise EngineLacks(f"the container engine has no image {reference}; {docker_host.HOW_TO_BUILD}") from error
 
-    async def _network(self) -> str:
-        """The hive's own, in which containers reach the network, but not each other."""
-        own = {"Driver": "bridge", "Labels": {HIVE: self._hive_id}}
-        options = {"com.docker.network.bridge.enable_icc": "false"}
+    async def _network(self, name: str) -> str:
+        """The hive's own, in which containers reach the network, but not each other. Podman lets those of one network
+        reach each other, so there it is the agent's own."""
+        network = f"{self.prefix}-{name}" if self._is_podman else self.prefix
+        apart = {"isolate": "true"} if self._is_podman else {"com.docker.network.bridge.enable_icc": "false"}
+        own = {"Driver": "bridge", "Labels": {HIVE: self._hive_id}, "Options": apart}
         async with self._networking:  # an engine would make two of one name
-            await self._api.ensure_network(self.prefix, {**own, "Options": options})
-        return self.prefix
+            await self._api.ensure_network(network, own)
+        return network
 
-    async def _remove_network_if_empty(self) -> None:
+    async def _remove_networks(self, name: str) -> None:
         async with self._networking:
-            if self._in_making or await self._api.containers({HIVE: self._hive_id}):
-                return
-            with contextlib.suppress(EngineLacks, EngineRefused):
-                await self._api.remove_network(self.prefix)
+            if self._is_podman:
+                await self._remove_network(f"{self.prefix}-{name}")
+            elif not self._in_making and not await self._api.containers({HIVE: self._hive_id}):
+                await self._remove_network(self.prefix)
+
+    async def _remove_network(self, network: str) -> None:
+        with contextlib.suppress(EngineLacks, EngineRefused):
+            await self._api.remove_network(network)
 
     def _ids(self, spec: ContainerSpec) -> tuple[ContainerSpec, ContainerSpec]:
         """The spec with its ids as they are inside, and outside. An engine that maps users has 65,536 for all."""

@@ -38,6 +38,12 @@ class _Answer(BaseModel):
 A = TypeVar("A", bound=_Answer)
 
 
+class Component(_Answer):
+    """A part of an engine, by name: `Engine`, `containerd`, `Podman Engine`, …"""
+
+    name: str = Field(alias="Name")
+
+
 class Engine(_Answer):
     """What an engine says of itself. `root_dir` ends with `uid.gid` of its root user when it maps users."""
 
@@ -48,6 +54,11 @@ class Engine(_Answer):
     limits_cpu: bool = Field(default=False, alias="CpuCfsQuota")
     limits_pids: bool = Field(default=False, alias="PidsLimit")
     os_type: str = Field(default="linux", alias="OSType")
+    components: tuple[Component, ...] = Field(default=(), alias="Components")
+
+    @property
+    def is_podman(self) -> bool:
+        return any("Podman" in one.name for one in self.components)
 
     def has(self, option: str) -> bool:
         """Whether `option` (`seccomp`, `apparmor`, `userns`, `rootless`, …) is among its security options."""
@@ -124,7 +135,8 @@ class DockerApi:
         self._http = httpx.AsyncClient(transport=transport, base_url="http://engine", timeout=timeout)
 
     async def engine(self) -> Engine:
-        return _typed(Engine, await self._ask("GET", "/info"))
+        parts = await self._ask("GET", "/version")
+        return _typed(Engine, {**await self._ask("GET", "/info"), "Components": parts.get("Components") or ()})
 
     async def image(self, reference: str) -> Image:
         """Raises `EngineLacks`."""

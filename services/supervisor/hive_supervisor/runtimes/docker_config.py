@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from hive_supervisor.runtimes.base import ContainerSpec, User
+from hive_supervisor.runtimes.base import ContainerSpec, Limits, User
 from hive_supervisor.runtimes.bubblewrap import ACCOUNT_FILES, HARNESS, REDIS_SOCKET, RUN, STATE
 from hive_supervisor.runtimes.docker_host import outside
 from hive_supervisor.runtimes.first_process import script
@@ -116,7 +116,7 @@ class Plan:
             "MemorySwap": limits.memory_bytes,
             "NanoCpus": int(limits.cpus * 1e9),
             "PidsLimit": limits.pids,
-            "Ulimits": [{"Name": "nofile", "Soft": limits.open_files, "Hard": limits.open_files}],
+            "Ulimits": _ulimits(limits, apart=self.users.harness is not None),
             "IpcMode": "private",
             "RestartPolicy": {"Name": "no"},
             "LogConfig": {"Type": "json-file", "Config": {"max-size": str(ENGINE_LOG_BYTES), "max-file": "1"}},
@@ -140,6 +140,12 @@ def _mounts(spec: ContainerSpec, accounts_dir: Path) -> list[dict[str, object]]:
 
 def _outside(bind: Mapping[str, object], mounts: Mapping[Path, Path]) -> dict[str, object]:
     return {**bind, "Source": str(outside(Path(str(bind["Source"])), mounts))}
+
+
+def _ulimits(limits: Limits, *, apart: bool) -> list[dict[str, object]]:
+    """Processes are counted by user, so only where the agent has users of its own."""
+    wanted = {"nofile": limits.open_files} | ({"nproc": limits.pids} if apart else {})
+    return [{"Name": name, "Soft": most, "Hard": most} for name, most in wanted.items()]
 
 
 def _bind(source: Path, target: Path, *, read_only: bool = False) -> dict[str, object]:

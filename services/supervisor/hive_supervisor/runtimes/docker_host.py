@@ -96,7 +96,8 @@ def mapped_root(engine: Engine) -> int | None:
 
 def isolation(engine: Engine) -> str:
     mapped = "a user namespace, " if engine.has("userns") else ""
-    return f"{mapped}users of its own, a read-only image, no capabilities ({engine.version})"
+    name = "Podman" if engine.is_podman else "Docker"
+    return f"{mapped}users of its own, a read-only image, no capabilities ({name} {engine.version})"
 
 
 def warning(engine: Engine) -> str:
