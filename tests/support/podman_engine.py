@@ -1,4 +1,4 @@
-"""A Podman of the tests' own that answers over its Docker-compatible socket: its data in one folder, gone afterwards."""
+"""A Podman of the tests' own, answering over its Docker-compatible socket; its data in one folder, gone afterwards."""
 
 import json
 import os
@@ -105,7 +105,10 @@ def why_no_podman() -> str:
 
 @contextmanager
 def podman_engine() -> Iterator[PodmanEngine]:
-    """A running service with the image `small`, in a network of its own. Skips where there can be none; under CI fails."""
+    """A running service with the image `small`, in a network of its own.
+
+    Skips where there can be none; under CI that fails.
+    """
     if reason := why_no_podman():
         if os.environ.get("CI") == "true":
             pytest.fail(reason)

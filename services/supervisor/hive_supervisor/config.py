@@ -57,6 +57,7 @@ class SupervisorSettings(Settings):
     limit_cpus: float = Field(default=2.0, gt=0, description="cores of one container")
     limit_pids: int = Field(default=512, ge=32, description="processes and threads of one container")
     limit_open_files: int = Field(default=4096, ge=256, description="open files of one process in a container")
+    limit_log_mb: int = Field(default=32, ge=1, description="what is kept of one container's log, in MiB")
     approval_ttl_s: float = Field(default=7 * 86_400, gt=0, description="how long a request waits for the operator")
     stop_grace_s: float = Field(default=3.5, gt=0, description="time a harness has to end its turn")
     start_timeout_s: float = Field(default=30, gt=0, description="time a harness has to report ready")

@@ -17,6 +17,7 @@ from hive_runtime.redis_url import RedisAddress
 from hive_supervisor.config import SupervisorSettings
 from hive_supervisor.retention.config import RetentionSettings
 from hive_supervisor.runtimes.base import ContainerSpec, Limits
+from hive_supervisor.runtimes.log_tail import earlier
 from hive_supervisor.runtimes.process import REDIS_PASSWORD
 from hive_supervisor.store import Agent
 
@@ -99,8 +100,12 @@ def is_signed_in(name: str, data_dir: Path) -> bool:
     return True
 
 
+def agents_logs(data_dir: Path) -> Path:
+    return data_dir / "logs" / "agents"
+
+
 def log_file(data_dir: Path, name: str) -> Path:
-    return data_dir / "logs" / "agents" / f"{name}.log"
+    return agents_logs(data_dir) / f"{name}.log"
 
 
 def files_of(data_dir: Path, name: str) -> tuple[Path, ...]:
@@ -111,7 +116,8 @@ def files_of(data_dir: Path, name: str) -> tuple[Path, ...]:
 
 def traces_of(data_dir: Path, name: str) -> tuple[Path, ...]:
     """All else on disk that is of one agent alone, but for its password and its configuration."""
-    return (data_dir / "agents" / name, data_dir / "secrets" / f"{MODEL_KEY}-{name}", log_file(data_dir, name))
+    printed = log_file(data_dir, name)
+    return (data_dir / "agents" / name, data_dir / "secrets" / f"{MODEL_KEY}-{name}", printed, earlier(printed))
 
 
 def engine_of(agent: Agent, config: SupervisorSettings) -> Engine:

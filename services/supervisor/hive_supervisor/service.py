@@ -21,8 +21,9 @@ from hive_supervisor.approvals.deployment import Deployment
 from hive_supervisor.approvals.ledger import Ledger
 from hive_supervisor.commands import Commands
 from hive_supervisor.configs.configs import Configs
-from hive_supervisor.containers import Premises
+from hive_supervisor.containers import MIB, Premises, agents_logs
 from hive_supervisor.fleet import SOURCE, Fleet
+from hive_supervisor.logs import LogBounds
 from hive_supervisor.principals import Principals
 from hive_supervisor.quota import Quota
 from hive_supervisor.recovery import BROUGHT_BACK, recover
@@ -151,6 +152,7 @@ async def _keep_all(  # noqa: PLR0913 - all that tasks need
         quota = Quota(premises.config, admin, trimmer, principals=principals, agents=partial(_names, store), host=fleet)
         group.create_task(quota.run())
         group.create_task(Relief(Gauge(bus, premises.data_dir), trimmer, premises.retention).run())
+        group.create_task(LogBounds(agents_logs(premises.data_dir), premises.config.limit_log_mb * MIB).run())
         group.create_task(fleet.run())
 
 
