@@ -1,7 +1,8 @@
-"""Python runs this at its start when it finds it on its path: a supervisor ends, as by `kill -9`, at a chosen line.
+"""Python runs this at its start when it finds it on its path: a process ends, as by `kill -9`, at a chosen line.
 
 The file that `$KILL_PLAN` names says before which: `file:function:line`, one a line. The first strikes, and is taken
 out of the file as it does; with the last one the file goes. `$KILL_IN` lists the watched functions: `file:function`.
+`$KILL_WHO` is the module that the process runs, the supervisor's unless it says otherwise.
 """
 
 import os
@@ -42,6 +43,6 @@ def place(frame: FrameType) -> str:
     return f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_code.co_name}"
 
 
-if "hive_supervisor" in sys.orig_argv and watched:
+if watched and os.environ.get("KILL_WHO", "hive_supervisor") in sys.orig_argv:
     threading.settrace(on_call)
     sys.settrace(on_call)
