@@ -79,3 +79,21 @@ def test_a_compaction_says_what_came_of_it(
     api.answers["POST", "/api/v1/agents/ada/compact"] = (200, {"agent": {}, "result": result})
     assert hive(tmp_path, "compact", "ada") == 0
     assert said in capsys.readouterr().out
+
+
+def test_all_are_those_that_it_concerns(api: FakeApi, tmp_path: Path, capsys: Capture) -> None:
+    def agent(name: str, state: str, container: str = "running") -> dict[str, object]:
+        return {"name": name, "container": container, "state": {"state": state}}
+
+    agents = [agent("ada", "paused"), agent("lin", "idle"), agent("bob", "paused", "stopped")]
+    api.answers["GET", "/api/v1/agents"] = (200, {"agents": agents})
+    api.answers["POST", "/api/v1/agents/ada/resume"] = (200, {"name": "ada"})
+    api.answers["POST", "/api/v1/agents/lin/pause"] = (200, {"name": "lin"})
+    assert hive(tmp_path, "resume", "--all") == 0
+    assert capsys.readouterr().out == "ada takes up messages again.\n"
+    assert hive(tmp_path, "pause", "--all", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"agents": [{"name": "lin"}]}
+    assert hive(tmp_path, "resume", "ada", "--all") == 2
+    api.answers["GET", "/api/v1/agents"] = (200, {"agents": []})
+    assert hive(tmp_path, "resume", "--all") == 0
+    assert "nobody to resume" in capsys.readouterr().out

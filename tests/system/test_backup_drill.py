@@ -82,8 +82,7 @@ def test_nothing_accepted_is_lost_or_handled_twice(drill: Drill, restored: Hive)
     known = [message for message in drill.accepted if _is_known(restored, message)]
     assert known == drill.accepted[: len(known)], "what is there is not what was accepted first"
     assert drill.before <= len(known) < len(drill.accepted)
-    for name in AGENTS:
-        restored.cli("resume", name)
+    restored.cli("resume", "--all")
     wait_until(lambda: len(_done(restored)) >= len(known), within_s=90)
     wait_until(lambda: all(_states(restored, message)[-1] == "acked" for message in known), within_s=30)
     assert _done(restored) == Counter(range(len(known)))

@@ -55,12 +55,12 @@ class _Moment:
 
 def make(data: DataDir, target: Path, wanted: Wanted, *, environ: Mapping[str, str], tell: Tell) -> Manifest:
     """A backup of the hive on `data`, running or not, at `target`. Raises `HiveError`; then nothing is left there."""
-    if not data.root.is_dir() or not (data.root / "supervisor.sqlite").exists():
-        raise Refused(f"there is no hive in {data.root} to back up; name another with --data-dir")
     if target.exists():
         raise UsageProblem(f"{target} exists already; name another file, or remove it")
     if not target.parent.is_dir():
         raise UsageProblem(f"the folder {target.parent} does not exist; make it, or name another file")
+    if not data.root.is_dir() or not (data.root / "supervisor.sqlite").exists():
+        raise Refused(f"there is no hive in {data.root} to back up; name another with --data-dir")
     with _redis(data, environ) as address, tempfile.TemporaryDirectory(dir=target.parent, prefix=".hive-") as scratch:
         return _make(data, target, wanted, address=address, scratch=Path(scratch), tell=tell)
 

@@ -92,7 +92,7 @@ def restore(
         return
     say(f"The hive of {when(manifest.header.made_at)} is in {data.root}; every agent is paused.")
     flag = f" --redis {_without_password(redis)}" if redis else ""
-    say(f"Start it: hive up --data-dir {data.root}{flag}. Then let them go on: hive resume NAME")
+    say(f"Start it: hive up --data-dir {data.root}{flag}. Then look, and let them go on: hive resume --all")
 
 
 def _telling(steps: Steps, of: int, *, quiet: bool) -> Any:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import click
 
 from hive_cli.command import agent_argument, command, hive_client, json_option
+from hive_cli.errors import UsageProblem
 from hive_cli.output import print_json, say
 from hive_contracts.control import MAX_NAP_S
 from hive_contracts.names import check_agent_name
@@ -25,20 +26,51 @@ def cancel(name: str, *, as_json: bool) -> None:
     _tell(name, "cancel", f"{name}'s turn is cancelled.", as_json=as_json)
 
 
-@command("pause", example="hive pause ada")
-@agent_argument("name")
+_ALL = click.option("--all", "everyone", is_flag=True, help="Every agent that runs.")
+
+
+@command("pause", example="hive pause ada\nhive pause --all")
+@agent_argument("name", required=False)
+@_ALL
 @json_option
-def pause(name: str, *, as_json: bool) -> None:
+def pause(name: str | None, *, everyone: bool, as_json: bool) -> None:
     """Pause the agent NAME: its turn ends, then it takes up nothing further."""
-    _tell(name, "pause", f"{name} is paused; messages wait in its inbox. Go on: hive resume {name}", as_json=as_json)
+    done = "{0} is paused; messages wait in its inbox. Go on: hive resume {0}"
+    _tell_each(name, "pause", done, everyone=everyone, as_json=as_json)
 
 
-@command("resume", example="hive resume ada")
-@agent_argument("name")
+@command("resume", example="hive resume ada\nhive resume --all")
+@agent_argument("name", required=False)
+@_ALL
 @json_option
-def resume(name: str, *, as_json: bool) -> None:
+def resume(name: str | None, *, everyone: bool, as_json: bool) -> None:
     """Resume the agent NAME: it takes up messages again."""
-    _tell(name, "resume", f"{name} takes up messages again.", as_json=as_json)
+    _tell_each(name, "resume", "{0} takes up messages again.", everyone=everyone, as_json=as_json)
+
+
+def _tell_each(name: str | None, verb: str, done: str, *, everyone: bool, as_json: bool) -> None:
+    """NAME, or with --all those that run and that it concerns; the first that refuses ends it."""
+    if everyone == bool(name):
+        raise UsageProblem("give either NAME or --all")
+    if name:
+        _tell(name, verb, done.format(name), as_json=as_json)
+        return
+    client = hive_client()
+    concerned = [one["name"] for one in client.get("/api/v1/agents")["agents"] if _concerns(verb, one)]
+    views = []
+    for one in concerned:
+        views.append(client.post(f"/api/v1/agents/{quote(one)}/{verb}").data)
+        if not as_json:
+            say(done.format(one))
+    if as_json:
+        print_json({"agents": views})
+    elif not concerned:
+        say(f"There is nobody to {verb}.")
+
+
+def _concerns(verb: str, agent: Mapping[str, Any]) -> bool:
+    state = (agent.get("state") or {}).get("state") if agent["container"] == "running" else None
+    return state is not None and (state == "paused") is (verb == "resume")
 
 
 @command("nap", example="hive nap ada 3600")
