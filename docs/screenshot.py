@@ -14,6 +14,7 @@ def main() -> None:
     with hive("--demo") as running, chromium() as browser:
         page, _ = signed_in(browser, running.sign_in_link(), {"width": 1280, "height": 800}, dark=True)
         expect(page.get_by_role("button", name="Mark read")).to_be_visible(timeout=30_000)
+        expect(page.get_by_text("a better name?").first).to_be_visible(timeout=30_000)
         page.screenshot(path=PICTURE)
 
 

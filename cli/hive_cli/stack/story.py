@@ -20,16 +20,25 @@ def send(to: str, *lines: str) -> str:
     return "!call send " + json.dumps({"to": to, "body": "\n".join(lines)}, ensure_ascii=False)
 
 
-QUESTION: Final = send(
-    "operator",
+def ask(question: str, *options: str) -> str:
+    return "!call ask_operator " + json.dumps({"question": question, "options": options}, ensure_ascii=False)
+
+
+QUESTION: Final = ask(
     "Lin proposes Clementine for the bee. Shall we call her that, or do you know a better name?",
-    "I wait here for your answer: write to me in your own words.",
+    "Clementine it is",
+    "Let us think again",
+)
+
+DIARY: Final = send(
+    "operator", "The bee sleeps in the tulips at noon. Its page in the diary is begun, but for the name."
 )
 
 LINS_ANSWER: Final = send(
     ADA,
     "Clementine. It suits somebody who is round, orange and in no hurry.",
     say("Clementine! I like it. But the operator has the last word."),
+    DIARY,
     QUESTION,
 )
 
@@ -45,4 +54,4 @@ OPENING: Final = "\n".join(
         ),
     )
 )
-"""From the operator to Ada: Ada asks Lin, Lin answers Ada, Ada asks the operator and waits."""
+"""From the operator to Ada: Ada asks Lin, Lin answers Ada, Ada writes to the operator and asks."""
