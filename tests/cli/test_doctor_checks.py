@@ -169,3 +169,11 @@ def test_what_a_killed_restore_left_beside_the_data_directory_is_removed(tmp_pat
     left.mkdir()
     assert len(look(tmp_path / "hive", "leftovers", fix=True).mended) == 1
     assert not left.exists()
+
+
+def test_the_address_of_a_hive_that_something_else_starts_is_no_leftover(tmp_path: Path) -> None:
+    data = DataDir(tmp_path)
+    data.run.mkdir()
+    data.hive_json.write_text('{"address": "http://127.0.0.1:7000", "manager": "systemd"}')
+    assert look(tmp_path, "leftovers", fix=True).mended == []
+    assert data.hive_json.exists()

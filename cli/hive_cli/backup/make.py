@@ -68,7 +68,7 @@ def make(data: DataDir, target: Path, wanted: Wanted, *, environ: Mapping[str, s
 @contextmanager
 def _redis(data: DataDir, environ: Mapping[str, str]) -> Iterator[RedisAddress]:
     """The hive's Redis; of a hive that is down, its own server is started for the time, and no hive can start."""
-    if lock.running_pid(data) is not None:
+    if redis_place.may_run(data):
         yield redis_place.of_running(data) or redis_place.embedded(data)
         return
     settings = config.read(data, environ)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hive_cli.paths import DataDir
-from hive_cli.stack.lock import running_pid
+from hive_cli.stack.redis_place import may_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,4 +16,5 @@ class Site:
 
     @property
     def runs(self) -> bool:
-        return running_pid(self.data) is not None
+        """Or may: what starts its services is not `hive up`."""
+        return may_run(self.data)

@@ -58,7 +58,7 @@ def prepare(data: DataDir, wishes: Wishes, environ: Mapping[str, str], report: C
     choice = engine.choose(wishes.engine, data, environ)
     report(f"engine     {choice.engine}: {choice.reason}")
     _write_variables(data, url, choice, environ)
-    _tell_clients(data, wishes.manager, environ)
+    _tell_clients(data, wishes.manager, url, environ)
     if whose:
         owner.let_read(data.hive_json, whose)
     report(f"prepared   {data.root}")
@@ -113,9 +113,9 @@ def _quoted(value: str) -> str:
     return '"' + plain.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$").replace("`", "\\`") + '"'
 
 
-def _tell_clients(data: DataDir, manager: str, environ: Mapping[str, str]) -> None:
+def _tell_clients(data: DataDir, manager: str, redis: str, environ: Mapping[str, str]) -> None:
     host, port = config.dashboard_place(data, environ, port=None)
-    facts = {"address": config.address_of(host, port), "version": VERSION, "manager": manager}
+    facts = {"address": config.address_of(host, port), "version": VERSION, "manager": manager, "redis": redis}
     data_dir.write_private(data.hive_json, json.dumps(facts))
 
 

@@ -7,20 +7,26 @@ from collections.abc import Mapping
 from hive_cli.paths import DataDir
 from hive_cli.stack import config, redis_embedded, redis_external
 from hive_cli.stack.lock import running_pid
+from hive_cli.stack.prepare import manager_of
 from hive_runtime import acl
 from hive_runtime.passwords import PasswordFiles
 from hive_runtime.redis_url import RedisAddress
 
 
 def of_running(data: DataDir) -> RedisAddress | None:
-    """That of the hive that runs on `data`; None when none runs, or it does not say."""
-    if running_pid(data) is None:
+    """That of the hive that runs on `data`, by `hive up` or whatever starts its services; None when none does."""
+    if not may_run(data):
         return None
     try:
         url = json.loads(data.hive_json.read_text())["redis"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return _as_supervisor(data, str(url))
+
+
+def may_run(data: DataDir) -> bool:
+    """Whether `hive up` runs on `data`, or something else starts its services, which may be up or down."""
+    return running_pid(data) is not None or bool(manager_of(data))
 
 
 def known(data: DataDir, environ: Mapping[str, str]) -> RedisAddress | None:
