@@ -126,7 +126,7 @@ def test_a_bad_send_is_one_problem_and_changes_nothing(
             assert (problem["status"], problem["code"]) == (status, code)
             assert problem["detail"]
             assert await bus.depth(streams.inbox("hm1nd")) == 0
-            assert (await hive.api.get("/api/v1/messages")).json() == {"messages": []}
+            assert (await hive.api.get("/api/v1/messages")).json() == {"messages": [], "next": None}
 
     in_memory(scenario)
 

@@ -6,15 +6,15 @@ from urllib.parse import quote
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from hive_contracts.errors import HiveError
 from hive_dashboard.errors import NotSignedIn
+from hive_dashboard.idempotency import Replay
 from hive_dashboard.parts import look_of_request, parts_of
+from hive_dashboard.problems import is_for_programs, phrase, problem
 from hive_dashboard.views import ErrorPage, Flash, FlashFragment, Shell
-
-PROBLEM = "application/problem+json"
 
 log = structlog.get_logger()
 
@@ -24,6 +24,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HiveError, _on_hive_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Replay, _on_replay)
     app.add_exception_handler(Exception, _on_unexpected)
 
 
@@ -42,22 +43,15 @@ def answer(request: Request, status: int, code: str, detail: str) -> Response:
 
 
 def _is_program(request: Request) -> bool:
-    path = request.url.path
-    return "/api/" in path or path in {"/stream", "/healthz", "/readyz", "/version", "/metrics"}
-
-
-def problem(status: int, code: str, detail: str) -> JSONResponse:
-    body = {"type": "about:blank", "title": _phrase(status), "status": status, "code": code, "detail": detail}
-    headers = {"www-authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
-    return JSONResponse(body, status_code=status, media_type=PROBLEM, headers=headers)
+    return is_for_programs(request.url.path)
 
 
 def _error_page(request: Request, status: int, detail: str) -> Response:
     parts = parts_of(request)
     session = parts.auth.session(request)
     csrf = session.csrf if session else ""
-    shell = Shell(title=_phrase(status), path="", csrf=csrf, look=look_of_request(request))
-    view = ErrorPage(shell, status=status, heading=_phrase(status), detail=_sentence(detail))
+    shell = Shell(title=phrase(status), path="", csrf=csrf, look=look_of_request(request))
+    view = ErrorPage(shell, status=status, heading=phrase(status), detail=_sentence(detail))
     return HTMLResponse(parts.renderer.page(view), status_code=status)
 
 
@@ -92,23 +86,21 @@ async def _on_http(request: Request, error: Exception) -> Response:
         405: "this address does not do that",
     }
     detail = details.get(error.status_code, str(error.detail))
-    code = _phrase(error.status_code).lower().replace(" ", "_")
+    code = phrase(error.status_code).lower().replace(" ", "_")
     response = answer(request, error.status_code, code, detail)
     response.headers.update(error.headers or {})
     return response
+
+
+async def _on_replay(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Replay)  # noqa: S101 - registered for this class
+    return error.response
 
 
 async def _on_unexpected(request: Request, error: Exception) -> Response:
     log.error("request failed", path=request.url.path, exc_info=error)
     detail = "the dashboard made a mistake; its log says which: `hive logs dashboard`"
     return answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, "error", detail)
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Error"
 
 
 def _sentence(text: str) -> str:

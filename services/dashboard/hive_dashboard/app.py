@@ -1,7 +1,7 @@
 """The application: routes over the parts, errors mapped at one edge, the guard around everything."""
 
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
@@ -10,7 +10,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
 
 from hive_contracts.agents import AgentState
-from hive_dashboard import answers
+from hive_dashboard import answers, openapi
 from hive_dashboard.api import (
     access,
     agents,
@@ -31,7 +31,10 @@ from hive_dashboard.api import (
     stats,
     status,
 )
+from hive_dashboard.api import terminal as terminal_api
 from hive_dashboard.audit import Audited
+from hive_dashboard.idempotency import Remembered
+from hive_dashboard.openapi import PROBLEMS
 from hive_dashboard.pages import access as access_pages
 from hive_dashboard.pages import agent as agent_page
 from hive_dashboard.pages import approvals as approval_pages
@@ -51,6 +54,7 @@ from hive_dashboard.security import Guard
 from hive_runtime import VERSION
 
 PREFIX: Final = "/api/v1"
+ABOUT: Final = "The operator's API of a hive of coding agents. What an agent wrote, anywhere in it, is untrusted text."
 
 
 class VersionedFiles(StaticFiles):
@@ -64,17 +68,29 @@ class VersionedFiles(StaticFiles):
 
 def create_app(parts: Parts) -> ASGIApp:
     """The dashboard as an ASGI application."""
-    audited = Audited(_routes(), audit=parts.audit, clock=parts.clock)
+    remembered = Remembered(_routes(), parts.answers)
+    audited = Audited(remembered, audit=parts.audit, clock=parts.clock)
     return Guard(With(parts, audited), hosts=(parts.config.host, *parts.config.allowed_hosts))
+
+
+def described() -> dict[str, Any]:
+    """The API as `/api/v1/openapi.json` describes it."""
+    return _routes().openapi()
 
 
 @cache
 def _routes() -> FastAPI:
     """All of them, over no parts yet: to build them takes longer than most requests."""
     app = FastAPI(
-        title="hyperhive", version=VERSION, docs_url=None, redoc_url=None, openapi_url=f"{PREFIX}/openapi.json"
+        title="hyperhive",
+        version=VERSION,
+        description=ABOUT,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=f"{PREFIX}/openapi.json",
     )
     answers.install(app)
+    openapi.describe(app)
     app.include_router(health.router)
     app.include_router(metrics.router)
     app.include_router(_api())
@@ -105,9 +121,9 @@ def _routes() -> FastAPI:
 
 
 def _api() -> APIRouter:
-    router = APIRouter(prefix=PREFIX, dependencies=[Depends(api_client)])
+    router = APIRouter(prefix=PREFIX, dependencies=[Depends(api_client)], responses=PROBLEMS)
     about_agents = (stats, control, configs, kept, agents, messages, dead_letters, questions, approvals, drafts)
-    for noun in (status, *about_agents, retention, credentials, sign_in_links, access, audit):
+    for noun in (status, *about_agents, retention, credentials, sign_in_links, access, audit, terminal_api):
         router.include_router(noun.router)
     return router
 

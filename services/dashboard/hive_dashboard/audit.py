@@ -85,6 +85,12 @@ def identify(who: str) -> None:
         note.who = who
 
 
+def who() -> str:
+    """Whose the request in hand is."""
+    note = _NOTE.get()
+    return note.who if note else NOBODY
+
+
 @contextmanager
 def recorded(payload: Payload, *, target: str = "") -> Iterator[None]:
     """A command that is given in this block, and how that ended."""

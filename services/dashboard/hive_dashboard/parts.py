@@ -14,10 +14,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hive_contracts.messages import MessageView
 from hive_dashboard.activity import Activity
+from hive_dashboard.audit import who
 from hive_dashboard.auth import CSRF_FIELD, CSRF_HEADER, Auth, Session
 from hive_dashboard.commands import Commands
 from hive_dashboard.config import DashboardSettings
 from hive_dashboard.hub import Hub
+from hive_dashboard.idempotency import claim
 from hive_dashboard.inbox import OperatorInbox
 from hive_dashboard.kept import KeptSizes
 from hive_dashboard.live import Live
@@ -26,6 +28,7 @@ from hive_dashboard.metrics import Metrics
 from hive_dashboard.render import Renderer
 from hive_dashboard.snapshot import Snapshots
 from hive_dashboard.store import SessionStore
+from hive_dashboard.store_answers import Answers
 from hive_dashboard.store_audit import AuditLog
 from hive_dashboard.store_terminals import TerminalSwitches
 from hive_dashboard.store_tokens import TokenStore
@@ -66,6 +69,7 @@ class Parts:
     tokens: TokenStore
     audit: AuditLog
     terminals: TerminalSwitches
+    answers: Answers
     snapshots: Snapshots
     hub: Hub
     live: Live
@@ -129,8 +133,11 @@ async def signed_in(request: Request) -> Session:
     return session
 
 
-def api_client(request: Request) -> None:
-    parts_of(request).auth.require_api(request)
+async def api_client(request: Request) -> None:
+    """A call of the API; one that was answered before under its idempotency key goes no further."""
+    parts = parts_of(request)
+    parts.auth.require_api(request)
+    await claim(request, parts.answers, who=who())
 
 
 PartsOf = Annotated[Parts, Depends(parts_of)]

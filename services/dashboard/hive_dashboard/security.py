@@ -10,8 +10,10 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from hive_dashboard.problems import is_for_programs, problem
 
 MAX_REQUEST_BYTES: Final = 64 * 1024
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -62,7 +64,7 @@ class Guard:
         answer: ASGIApp = self._app
         if refusal:
             status, reason = refusal
-            answer = PlainTextResponse(f"{reason}\n", status_code=status)
+            answer = _told(scope["path"], status, reason)
         await answer(scope, receive, send_with_headers)
 
     def _is_own_socket(self, headers: Headers) -> bool:
@@ -82,6 +84,13 @@ class Guard:
         if not _is_own_origin(headers, host):
             return HTTPStatus.FORBIDDEN, "This request comes from another site; open the dashboard itself."
         return _size_refusal(headers)
+
+
+def _told(path: str, status: HTTPStatus, reason: str) -> Response:
+    """Without a page: who asks may be a stranger, and a stranger is told nothing but this."""
+    if is_for_programs(path):
+        return problem(status, status.phrase.lower().replace(" ", "_"), reason)
+    return PlainTextResponse(f"{reason}\n", status_code=status)
 
 
 def _size_refusal(headers: Headers) -> tuple[HTTPStatus, str] | None:

@@ -30,6 +30,7 @@ from hive_dashboard.security import LOOPBACK_NAMES
 from hive_dashboard.snapshot import Snapshots
 from hive_dashboard.sparks import Sparks
 from hive_dashboard.store import SessionStore
+from hive_dashboard.store_answers import Answers as KeptAnswers
 from hive_dashboard.store_audit import AuditLog
 from hive_dashboard.store_terminals import TerminalSwitches
 from hive_dashboard.store_tokens import TokenStore
@@ -175,6 +176,7 @@ def build(config: DashboardSettings, data_dir: Path, bus: Bus, *, clock: Callabl
         store=store,
         tokens=tokens,
         audit=AuditLog(store.base),
+        answers=KeptAnswers(store.base, clock=lambda: clock().timestamp()),
         terminals=TerminalSwitches(store.base, clock=lambda: clock().timestamp()),
         auth=Auth(
             store,

@@ -32,7 +32,7 @@ from hive_contracts.terminal import (
     decoded,
     encoded,
 )
-from hive_dashboard.audit import DONE, Note
+from hive_dashboard.audit import DONE, Note, acted
 from hive_dashboard.parts import Parts
 from hive_dashboard.registry import AgentView
 from hive_runtime.bus import Entry
@@ -64,13 +64,23 @@ def why_not(parts: Parts, agent: AgentView) -> str:
     return "" if agent.running else f"{agent.name} is {agent.container}: start it first"
 
 
-async def close_terminal(parts: Parts, agent: AgentView) -> None:
+async def _close(parts: Parts, agent: AgentView) -> None:
     """End what runs in it, if it is open, and leave nothing of it in Redis."""
     if agent.running:
         with contextlib.suppress(HiveError):
             await parts.commands.command_agent(agent.name, CloseTerminal())
     for stream in (streams.keys(agent.name), streams.screen(agent.name)):
         await parts.bus.clear(stream)
+
+
+async def turn(parts: Parts, agent: AgentView, *, on: bool, who: str) -> None:
+    """Off ends what runs in it."""
+    with acted("terminal.on" if on else "terminal.off", agent.name):
+        if on:
+            parts.terminals.turn_on(agent, who=who)
+        else:
+            parts.terminals.turn_off(agent.name)
+            await _close(parts, agent)
 
 
 async def look(parts: Parts, socket: WebSocket, agent: AgentView, *, who: str) -> None:

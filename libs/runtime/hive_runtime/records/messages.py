@@ -261,7 +261,7 @@ class MessageReader:
     ) -> list[MessageView]:
         """Newest first, of everybody or to and from `agent`; `before` a message id. Of a `kind`: those among the
         `REACH` messages before that one, so that a rare kind costs no more the longer the hive runs."""
-        older = "" if before is None else "AND number < (SELECT number FROM messages WHERE id = :before)"
+        older = _older(before)
         # each side by its index: an OR of both would sort all that the agent ever sent or was sent
         where = f"TRUE {older}" if agent is None else _OF_AGENT.format(older=older)
         if kind is not None:
@@ -270,11 +270,13 @@ class MessageReader:
         with self._open() as db:
             return select(db, where, limit=limit, agent=agent, before=before, reach=reach) if db else []
 
-    def inbox(self, recipient: str, *, limit: int = 50, undone: bool = False) -> list[MessageView]:
-        """Newest first; `undone`: only those that are neither acked nor dead."""
-        where = "recipient = :recipient" + (f" AND {_UNDONE}" if undone else "")
+    def inbox(
+        self, recipient: str, *, before: str | None = None, limit: int = 50, undone: bool = False
+    ) -> list[MessageView]:
+        """Newest first, `before` a message id; `undone`: only those that are neither acked nor dead."""
+        where = "recipient = :recipient" + (f" AND {_UNDONE}" if undone else "") + _older(before)
         with self._open() as db:
-            return select(db, where, limit=limit, recipient=recipient) if db else []
+            return select(db, where, limit=limit, recipient=recipient, before=before) if db else []
 
     def conversation(self, trace_id: str) -> list[MessageView]:
         """Oldest first, with their steps."""
@@ -293,10 +295,11 @@ class MessageReader:
         with self._open() as db:
             return {row["recipient"]: row["body"] for row in db.execute(query)} if db else {}
 
-    def dead(self, *, limit: int = 200) -> list[MessageView]:
-        """The dead letters, newest message first, with their steps."""
+    def dead(self, *, before: str | None = None, limit: int = 200) -> list[MessageView]:
+        """The dead letters, newest message first, `before` a message id, with their steps."""
+        where = "state IN ('dead', 'expired')" + _older(before)
         with self._open() as db:
-            return with_steps(db, select(db, "state IN ('dead', 'expired')", limit=limit)) if db else []
+            return with_steps(db, select(db, where, limit=limit, before=before)) if db else []
 
     def count_dead(self) -> int:
         with self._open() as db:
@@ -372,3 +375,7 @@ def _steps(db: sqlite3.Connection, message_id: str) -> tuple[MessageStep, ...]:
         )
         for row in rows
     )
+
+
+def _older(before: str | None) -> str:
+    return "" if before is None else " AND number < (SELECT number FROM messages WHERE id = :before)"

@@ -49,13 +49,14 @@ def tokens(
     before: Annotated[str | None, Query(max_length=64)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 200,
 ) -> TokenList:
-    """Newest first, revoked ones too."""
+    """Tokens, newest first, revoked ones too."""
     found = parts.tokens.all(before=before, limit=limit)
     return TokenList(tokens=found, next=found[-1].id if len(found) == limit else None)
 
 
 @router.post("/tokens", status_code=HTTPStatus.CREATED)
 def make(parts: PartsOf, new: NewToken) -> MadeToken:
+    """Make a token; its secret is in this answer and nowhere else."""
     with acted("token.create", new.name, f"{new.days} days" if new.days else ""):
         token, secret = parts.tokens.make(new.name, days=new.days)
     return MadeToken(token=token, secret=secret)
@@ -63,7 +64,7 @@ def make(parts: PartsOf, new: NewToken) -> MadeToken:
 
 @router.delete("/tokens/{token_id}")
 def revoke(parts: PartsOf, token_id: str) -> TokenView:
-    """From now on it lets nobody in, and whoever signed in with it is signed out. Idempotent."""
+    """Revoke it: it lets nobody in any more, and whoever signed in with it is signed out. Idempotent."""
     with acted("token.revoke", token_id):
         return parts.tokens.revoke(token_id)
 
@@ -76,5 +77,6 @@ def sessions(parts: PartsOf) -> SessionList:
 
 @router.delete("/sessions/{session_id}", status_code=HTTPStatus.NO_CONTENT)
 def end(parts: PartsOf, session_id: str) -> None:
+    """Sign a browser out."""
     with acted("session.end", session_id):
         parts.store.end(session_id)

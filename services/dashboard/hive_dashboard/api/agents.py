@@ -30,7 +30,10 @@ router = APIRouter(prefix="/agents", tags=["agents"])
 
 
 class AgentList(BaseModel):
+    """`next`: give it as `after` for those that follow; null when there are none."""
+
     agents: tuple[AgentView, ...]
+    next: str | None = None
 
 
 class EventView(BaseModel):
@@ -45,11 +48,17 @@ class EventView(BaseModel):
 
 
 class EventList(BaseModel):
+    """`next`: give it as `before`, or as `after` if that was asked with, for more; null when there is nothing."""
+
     events: list[EventView]
+    next: str | None = None
 
 
 class MessageList(BaseModel):
+    """`next`: give it as `before` for what is older; null when there is nothing."""
+
     messages: list[MessageView]
+    next: str | None = None
 
 
 class NewAgent(BaseModel):
@@ -71,8 +80,16 @@ class WantedModel(BaseModel):
 
 
 @router.get("")
-async def agents(parts: PartsOf) -> AgentList:
-    return AgentList(agents=parts.snapshots.current.agents)
+async def agents(
+    parts: PartsOf,
+    after: Annotated[str | None, Query(max_length=64)] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
+) -> AgentList:
+    """All agents: the manager first, then by name; `after` an agent's name."""
+    found = list(parts.snapshots.current.agents)
+    start = next((place for place, one in enumerate(found, 1) if one.name == after), 0)
+    page = found[start : start + limit]
+    return AgentList(agents=tuple(page), next=page[-1].name if start + limit < len(found) else None)
 
 
 @router.post("", status_code=HTTPStatus.CREATED)
@@ -95,12 +112,13 @@ async def destroy(parts: PartsOf, name: str, *, purge: bool = False) -> Destroye
 
 @router.get("/{name}")
 async def agent(parts: PartsOf, name: str) -> AgentView:
+    """One agent: its record, and what its harness says of itself."""
     return known(parts, name)
 
 
 @router.get("/{name}/state")
 async def state(parts: PartsOf, name: str) -> AgentState:
-    """What its harness says."""
+    """What its harness says of itself: state, model, context, cost."""
     found = known(parts, name).state
     if found is None:
         raise NotFound(f"{name} has not said anything of itself yet; look again when it runs")
@@ -115,19 +133,26 @@ def events(
     after: Annotated[str | None, Query(max_length=64)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> EventList:
-    """Oldest first; without a cursor the newest."""
+    """What it did, event by event, oldest first; without a cursor the newest."""
     found = parts.events(known(parts, name).name).page(before=before, after=after, limit=limit)
+    following = (found[-1].id if after else found[0].id) if len(found) == limit else None
     return EventList(
-        events=[EventView(id=e.id, time=e.time, type=e.type, turn_id=e.turn_id, seq=e.seq, data=e.data) for e in found]
+        next=following,
+        events=[EventView(id=e.id, time=e.time, type=e.type, turn_id=e.turn_id, seq=e.seq, data=e.data) for e in found],
     )
 
 
 @router.get("/{name}/inbox")
-def inbox(parts: PartsOf, name: str, limit: Annotated[int, Query(ge=1, le=500)] = 50) -> MessageList:
-    """Newest first. `operator` has an inbox too."""
+def inbox(
+    parts: PartsOf,
+    name: str,
+    before: Annotated[str | None, Query(max_length=64)] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> MessageList:
+    """Its messages, newest first, `before` a message's id. `operator` has an inbox too."""
     if name != "operator":
         known(parts, name)
-    return MessageList(messages=parts.messages.inbox(name, limit=limit))
+    return message_page(parts.messages.inbox(name, before=before, limit=limit), limit)
 
 
 @router.post("/{name}/model")
@@ -140,9 +165,14 @@ async def set_model(parts: PartsOf, name: str, wanted: WantedModel) -> AgentView
 
 @router.post("/{name}/{verb}")
 async def act(parts: PartsOf, name: str, verb: Literal["start", "stop", "restart", "rebuild"]) -> AgentView:
+    """Start, stop, restart or rebuild its container; answers when that is done."""
     known(parts, name)
     await parts.commands.command(VERBS[verb](name=name))
     return await _after_command(parts, name)
+
+
+def message_page(found: list[MessageView], limit: int) -> MessageList:
+    return MessageList(messages=found, next=found[-1].id if len(found) == limit else None)
 
 
 def known(parts: Parts, name: str) -> AgentView:

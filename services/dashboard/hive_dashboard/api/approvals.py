@@ -23,7 +23,10 @@ router = APIRouter(prefix="/approvals", tags=["approvals"])
 
 
 class ApprovalList(BaseModel):
+    """`next`: give it as `before` for what is older; null when there is nothing, and for those that wait."""
+
     approvals: list[ApprovalView]
+    next: str | None = None
 
 
 class DiffView(BaseModel):
@@ -69,15 +72,16 @@ def approvals(  # noqa: PLR0913 - one parameter a field of the query
     before: Annotated[str, Query(max_length=64)] = "",
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> ApprovalList:
-    """All, or those that fit, newest first, `before` an approval's id. `waiting`: those that wait, oldest first."""
+    """Approvals, all or those that fit, newest first, `before` one's id. `waiting`: those that wait, oldest first."""
     if waiting:
         return ApprovalList(approvals=parts.approvals.pending())
     found = parts.approvals.search(agent=agent, kind=kind, state=state, before=before, limit=limit)
-    return ApprovalList(approvals=found)
+    return ApprovalList(approvals=found, next=found[-1].id if len(found) == limit else None)
 
 
 @router.get("/{approval_id}")
 def approval(parts: PartsOf, approval_id: str) -> ApprovalDetail:
+    """One approval, with what it would change."""
     found = found_approval(parts, approval_id)
     agent_files = parts.approvals.agent_files(approval_id)
     return ApprovalDetail(

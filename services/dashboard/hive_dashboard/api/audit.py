@@ -28,6 +28,6 @@ def audit(
     target: Annotated[str | None, Query(max_length=200)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> AuditPage:
-    """Newest first; all of it, or what `who` did, or what was done to `target`."""
+    """What was done, newest first: all of it, or what `who` did, or what was done to `target`."""
     found = parts.audit.recent(before=before, who=who or None, target=target or None, limit=limit)
     return AuditPage(actions=found, next=found[-1].id if len(found) == limit else None)

@@ -47,18 +47,18 @@ class RollBack(BaseModel):
 
 @router.get("/config")
 async def config(parts: PartsOf, name: str) -> ConfigView:
-    """Also of a draft."""
+    """The `agent.toml` that runs, or a draft's, and what can be rolled back to."""
     return ConfigView.model_validate(await parts.commands.command(ReadConfig(name=check_agent_name(name))))
 
 
 @router.put("/config")
 async def edit(parts: PartsOf, name: str, new: NewConfig) -> dict[str, Any]:
-    """Answered with the `approval` that stands for it, once it is on its way; of a draft with the `commit` alone."""
+    """Change its `agent.toml`; answers with the `approval` for it; of a draft with the `commit`."""
     wish = EditConfig(name=check_agent_name(name), before=new.before, text=new.text, description=new.description)
     return await parts.commands.command(wish)
 
 
 @router.post("/rollback")
 async def roll_back(parts: PartsOf, name: str, to: RollBack) -> dict[str, Any]:
-    """Answered with the `approval` that stands for it, once it is on its way."""
+    """Go back to an earlier deployment; answers with the `approval` that stands for it, once it is on its way."""
     return await parts.commands.command(RollBackConfig(name=check_agent_name(name), approval=to.approval))

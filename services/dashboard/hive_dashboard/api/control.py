@@ -76,11 +76,13 @@ async def pause(parts: PartsOf, name: str) -> AgentView:
 
 @router.post("/{name}/resume")
 async def resume(parts: PartsOf, name: str) -> AgentView:
+    """End a pause."""
     return await _told(parts, name, ResumeAgent())
 
 
 @router.post("/{name}/nap")
 async def nap(parts: PartsOf, name: str, wanted: Nap) -> AgentView:
+    """Begin no turn for so long; an urgent message, or `wake`, ends it."""
     return await _told(parts, name, NapAgent(seconds=wanted.seconds))
 
 
@@ -111,7 +113,7 @@ async def login(parts: PartsOf, name: str) -> LoginLink:
 
 @router.post("/{name}/login-code")
 async def give_login_code(parts: PartsOf, name: str, wanted: LoginCode) -> AgentView:
-    """Answers when its engine is signed in."""
+    """Give its engine's login the code that the sign-in page showed; answers when it is signed in."""
     await tell(parts.commands, known(parts, name), login_code(wanted.code), within_s=LOGIN_S)
     await parts.snapshots.refresh()
     return known(parts, name)

@@ -33,6 +33,6 @@ async def progress(parts: PartsOf) -> Progress:
 
 @router.post("", status_code=202)
 async def rotate(parts: PartsOf, wish: Wish) -> Progress:
-    """Begin; answers when the supervisor has taken it on. It goes on whatever is killed; ask again for its progress."""
+    """Begin to give new Redis passwords; answers when the supervisor has taken it on. Ask again for its progress."""
     await parts.commands.command(RotateCredentials(names=wish.names))
     return await progress(parts)

@@ -20,14 +20,22 @@ class DeadLetter(BaseModel):
 
 
 class DeadLetterList(BaseModel):
+    """`next`: give it as `before` for what is older; null when there is nothing."""
+
     dead_letters: list[DeadLetter]
+    next: str | None = None
 
 
 @router.get("")
-def dead_letters(parts: PartsOf, limit: Annotated[int, Query(ge=1, le=500)] = 200) -> DeadLetterList:
-    """Newest message first."""
-    found = parts.messages.dead(limit=limit)
-    return DeadLetterList(dead_letters=[DeadLetter(message=view, reason=reason_of(view)) for view in found])
+def dead_letters(
+    parts: PartsOf,
+    before: Annotated[str | None, Query(max_length=64)] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 200,
+) -> DeadLetterList:
+    """Messages that were given up, newest first, `before` a message's id."""
+    found = parts.messages.dead(before=before, limit=limit)
+    letters = [DeadLetter(message=view, reason=reason_of(view)) for view in found]
+    return DeadLetterList(dead_letters=letters, next=found[-1].id if len(found) == limit else None)
 
 
 @router.post("/{message_id}/redrive")

@@ -16,18 +16,19 @@ class DraftList(BaseModel):
 
 @router.get("")
 def drafts(parts: PartsOf) -> DraftList:
-    """Oldest first."""
+    """Agents that are not there yet, oldest first."""
     return DraftList(drafts=parts.approvals.drafts())
 
 
 @router.get("/{name}")
 def draft(parts: PartsOf, name: str) -> DraftView:
+    """One draft."""
     return found_draft(parts, name)
 
 
 @router.delete("/{name}")
 async def discard(parts: PartsOf, name: str) -> DraftView:
-    """The draft as it was; its name is free again."""
+    """Discard it, and answer with it as it was; its name is free again."""
     found = found_draft(parts, name)
     await parts.commands.command(DiscardDraft(name=found.name))
     return found

@@ -31,4 +31,5 @@ async def readyz(parts: PartsOf) -> JSONResponse:
 
 @router.get("/version")
 async def version() -> dict[str, str]:
+    """The version of the hive."""
     return {"version": VERSION}

@@ -31,12 +31,14 @@ class KeptList(BaseModel):
 
 @router.get("/kept")
 async def kept(parts: PartsOf) -> KeptList:
+    """What is kept of destroyed agents."""
     found = await asyncio.to_thread(kept_of, parts.snapshots.current.agents, parts.data_dir)
     return KeptList(kept=[_view(one) for one in found])
 
 
 @router.get("/agents/{name}/kept")
 async def of_agent(parts: PartsOf, name: str) -> KeptView:
+    """What there is of one agent: what a purge would wipe."""
     return _view(await asyncio.to_thread(measured, known(parts, name), parts.data_dir))
 
 

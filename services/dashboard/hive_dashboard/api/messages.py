@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from hive_contracts.errors import NotFound
 from hive_contracts.messages import MessageView
-from hive_dashboard.api.agents import MessageList
+from hive_dashboard.api.agents import MessageList, message_page
 from hive_dashboard.commands import QUEUED
 from hive_dashboard.idempotency import check_key
 from hive_dashboard.parts import PartsOf
@@ -46,8 +46,8 @@ def messages(
     before: Annotated[str | None, Query(max_length=64)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> MessageList:
-    """Newest first, of everybody or to and from `agent`; `before` a message's id."""
-    return MessageList(messages=parts.messages.recent(agent=agent, before=before, limit=limit))
+    """Messages, newest first, of everybody or to and from `agent`; `before` a message's id."""
+    return message_page(parts.messages.recent(agent=agent, before=before, limit=limit), limit)
 
 
 @router.post("", status_code=HTTPStatus.CREATED, responses={202: {"model": SentView}})
@@ -67,6 +67,7 @@ async def send(
 
 @router.get("/{message_id}")
 def message(parts: PartsOf, message_id: str) -> Traced:
+    """One message with its steps, and its whole conversation."""
     found = parts.message(message_id)
     if found is None:
         raise NotFound(f"there is no message {message_id[:64]!r}; `hive inbox` and the dashboard list those there are")

@@ -14,7 +14,10 @@ router = APIRouter(prefix="/questions", tags=["questions"])
 
 
 class QuestionList(BaseModel):
+    """`next`: give it as `before` for what is older; null when there is nothing, and for those that wait."""
+
     questions: list[QuestionView]
+    next: str | None = None
 
 
 class NewAnswer(BaseModel):
@@ -29,14 +32,16 @@ def questions(
     before: Annotated[str | None, Query(max_length=64)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> QuestionList:
-    """Everybody's, newest first, `before` a question's id. `waiting`: those open to the operator, oldest first."""
+    """Everybody's questions, newest first, `before` one's id. `waiting`: those open to the operator, oldest first."""
     if waiting:
         return QuestionList(questions=parts.threads.open_to(OPERATOR, limit=limit))
-    return QuestionList(questions=parts.threads.recent(before=before, limit=limit))
+    found = parts.threads.recent(before=before, limit=limit)
+    return QuestionList(questions=found, next=found[-1].id if len(found) == limit else None)
 
 
 @router.get("/{question_id}")
 def question(parts: PartsOf, question_id: str) -> QuestionView:
+    """One question."""
     found = parts.threads.get(question_id)
     if found is None:
         raise NotFound(f"there is no question {question_id[:64]!r}; `hive questions` lists those there are")

@@ -53,7 +53,7 @@ TimeText = Annotated[str, Query(max_length=40)]
 
 @router.get("/{name}/stats")
 def stats(parts: PartsOf, name: str, since: TimeText = "24h", until: TimeText = "", step: TimeText = "") -> Stats:
-    """`since` and `until`: a time, or how long ago; `step`: a span."""
+    """The figures of its turns over time; `since` and `until`: a time, or how long ago; `step`: a span."""
     agent = known(parts, name)
     now = datetime.now(UTC)
     start = parse_time(since, name="since", now=now)

@@ -51,6 +51,7 @@ class Status(BaseModel):
 
 @router.get("/status")
 async def status(parts: PartsOf) -> Status:
+    """How the hive is: services, Redis, totals, warnings."""
     now = parts.snapshots.current
     drain = now.redis_detail if now.redis is RedisStatus.FULL else now.drain
     return Status(

@@ -8,13 +8,11 @@ from fastapi import APIRouter, Form, Request, WebSocket
 from fastapi.responses import HTMLResponse, Response
 
 from hive_contracts.errors import NotFound
-from hive_dashboard.audit import acted
 from hive_dashboard.pages.shell import known_agent, make_shell, told
-from hive_dashboard.parts import Parts, PartsOf, SignedIn, parts_of
-from hive_dashboard.registry import AgentView
+from hive_dashboard.parts import PartsOf, SignedIn, parts_of
 from hive_dashboard.security import POLICY
 from hive_dashboard.terminal import POLICY as REFUSED
-from hive_dashboard.terminal import close_terminal, look, why_not
+from hive_dashboard.terminal import look, turn, why_not
 from hive_dashboard.views import Flash, TerminalPage
 
 router = APIRouter(prefix="/agents/{name}/terminal")
@@ -44,15 +42,6 @@ async def switch(
     await turn(parts, known_agent(parts, name), on=bool(on), who=session.id)
     words = f"{name}'s terminal is on." if on else f"{name}'s terminal is off; what ran in it is ended."
     return told(request, parts, session, Flash(words), back=f"/agents/{name}/terminal")
-
-
-async def turn(parts: Parts, agent: AgentView, *, on: bool, who: str) -> None:
-    with acted("terminal.on" if on else "terminal.off", agent.name):
-        if on:
-            parts.terminals.turn_on(agent, who=who)
-        else:
-            parts.terminals.turn_off(agent.name)
-            await close_terminal(parts, agent)
 
 
 @router.websocket("/socket")
