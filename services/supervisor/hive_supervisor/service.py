@@ -1,6 +1,7 @@
 """Builds the supervisor's parts and owns their tasks: a keeper for each agent, the commands, the registry."""
 
 import asyncio
+import os
 import signal
 from contextlib import aclosing, closing
 from functools import partial
@@ -23,6 +24,7 @@ from hive_supervisor.commands import Commands
 from hive_supervisor.configs.configs import Configs
 from hive_supervisor.containers import MIB, Premises, agents_logs
 from hive_supervisor.fleet import SOURCE, Fleet
+from hive_supervisor.id_ranges import Claim, claim
 from hive_supervisor.logs import LogBounds
 from hive_supervisor.principals import Principals
 from hive_supervisor.quota import Quota
@@ -57,9 +59,11 @@ async def run(premises: Premises, ending: Ending) -> None:
     """Serve until cancelled. The containers run on, unless the whole hive ends; what is wanted of them stays."""
     config, data_dir, address = premises.config, premises.data_dir, premises.address
     bus, admin = RedisBus(address, load_functions=True), RedisAdmin(address)
-    store = SupervisorStore(data_dir / "supervisor.sqlite", first_id=config.first_uid)
+    ids = await asyncio.to_thread(_claim, premises)
+    store = SupervisorStore(data_dir / "supervisor.sqlite", first_id=ids.first)
     choice = await asyncio.to_thread(choose, Place(data_dir, config, hive_id(data_dir)))
     runtime = choice.runtime
+    runtime.warning = " ".join(filter(None, (runtime.warning, ids.clash)))
     try:
         await serve(premises, bus=bus, admin=admin, store=store, choice=choice, ending=ending)
     finally:
@@ -67,6 +71,15 @@ async def run(premises: Premises, ending: Ending) -> None:
         store.close()
         await bus.aclose()
         await admin.aclose()
+
+
+def _claim(premises: Premises) -> Claim:
+    """The user ids that agents get; only root can give them any."""
+    wanted = premises.config.first_uid
+    if os.geteuid() != 0:
+        return Claim(wanted)
+    has_agents = (premises.data_dir / "supervisor.sqlite").exists()
+    return claim(hive_id(premises.data_dir), premises.data_dir, wanted, has_agents=has_agents)
 
 
 async def serve(

@@ -9,6 +9,7 @@ from typing import Final
 
 from hive_runtime.checkup import Finding, State
 from hive_runtime.store import read_only
+from hive_supervisor import id_ranges
 from hive_supervisor.doctor.site import Site
 from hive_supervisor.runtimes.base import IDS
 
@@ -19,14 +20,14 @@ Range = tuple[int, int]
 
 
 def look(site: Site) -> Iterator[Finding]:
-    agents = _agents(site)
+    agents = _agents(site.data_dir)
     if os.geteuid() != 0:
         yield Finding("all", "user ids", State.OK, "not root: agents have none of their own")
         return
     if not agents:
         first = site.config.first_uid
         agents = {"the first agent": (first, first + IDS)}
-    clashes = [*_clashes(agents, _taken()), *_among(agents)]
+    clashes = [*_clashes(agents, _taken() | _of_other_hives(site)), *_among(agents)]
     for clash in clashes:
         fix = "set first_uid in [supervisor] to a free range; an agent gets its ids when it is made"
         yield Finding("all", "user ids", State.WRONG, clash, fix)
@@ -35,8 +36,8 @@ def look(site: Site) -> Iterator[Finding]:
         yield Finding("all", "user ids", State.OK, f"{low} to {high - 1}, nobody else's")
 
 
-def _agents(site: Site) -> dict[str, Range]:
-    with read_only(site.data_dir / "supervisor.sqlite") as db:
+def _agents(data_dir: Path) -> dict[str, Range]:
+    with read_only(data_dir / "supervisor.sqlite") as db:
         rows = db.execute("SELECT name, id_base FROM agents WHERE id_base IS NOT NULL").fetchall() if db else []
     return {row["name"]: (row["id_base"], row["id_base"] + IDS) for row in rows}
 
@@ -45,6 +46,14 @@ def _taken() -> dict[str, Range]:
     """Whose ids are known to this machine."""
     users = {f"the user {user.pw_name}": (user.pw_uid, user.pw_uid + 1) for user in pwd.getpwall()}
     return users | {f"{line} in {path}": found for path in SUBORDINATE for line, found in _subordinate(path)}
+
+
+def _of_other_hives(site: Site) -> dict[str, Range]:
+    """Ids that the agents of this machine's other hives have."""
+    path = site.data_dir / "hive.id"
+    own = path.read_text().strip() if path.is_file() else ""
+    found = {folder: _agents(folder) for folder in id_ranges.others(own)}
+    return {f"{name} in {folder}": ids for folder, agents in found.items() for name, ids in agents.items()}
 
 
 def _subordinate(path: Path) -> Iterator[tuple[str, Range]]:
