@@ -54,6 +54,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "backup": ("backup", "Write one consistent archive of the hive, running or not."),
     "restore": ("backup", "Make the hive of a backup again, in an empty data directory."),
     "image": ("image", "Make, list and remove the images that agents' containers are made of."),
+    "install": ("install", "Install the hive as services of this machine, kept in /var/lib/hyperhive, and start it."),
+    "uninstall": ("install", "Stop the installed hive and remove what `hive install` made; the data directory stays."),
     "setup": ("setup", "Install what hyperhive can use but does not bring."),
     "sign-in": ("sign_in", "Print a new one-time sign-in link."),
     "token": ("access", "Make, list and revoke tokens for the HTTP API and for browsers."),

@@ -14,9 +14,11 @@ import click
 from hive_cli.command import agent_argument, command, data_dir
 from hive_cli.output import coloured, dim, printable, say, when
 from hive_cli.paths import DataDir
+from hive_cli.stack.managed import manager_of
 from hive_contracts.errors import NotFound
 
 POLL_S: Final = 0.2
+SERVICES: Final = frozenset({"redis", "broker", "supervisor", "dashboard"})
 PLAIN_FIELDS: Final = frozenset({"timestamp", "level", "event", "service"})
 
 
@@ -45,6 +47,8 @@ def _find(data: DataDir, name: str) -> Path:
         return known[name]
     if not known:
         raise NotFound(f"there are no logs in {data.logs} yet; start a hive with `hive up`")
+    if name in SERVICES and manager_of(data) == "systemd":
+        raise NotFound(f"the log of {name} is in the journal: journalctl -u hyperhive-{name}")
     raise NotFound(f"there is no log of {name!r}; there are {', '.join(sorted(known))}")
 
 

@@ -18,7 +18,8 @@ from hive_cli.stack import config, data_dir, demo, engine, lock, port, redis_emb
 from hive_cli.stack.child import Child, ChildFailed, ChildSpec
 from hive_cli.stack.leftovers import ProcessBook
 from hive_cli.stack.log_file import last_reason
-from hive_cli.stack.prepare import TOKENS, manager_of
+from hive_cli.stack.managed import manager_of
+from hive_cli.stack.prepare import TOKENS
 from hive_cli.stack.ready import Readiness
 from hive_cli.stack.services import SERVICES, Service, Surroundings, child_spec, service_users
 from hive_contracts.errors import Refused

@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from hive_cli.paths import DataDir
@@ -117,12 +116,3 @@ def _tell_clients(data: DataDir, manager: str, redis: str, environ: Mapping[str,
     host, port = config.dashboard_place(data, environ, port=None)
     facts = {"address": config.address_of(host, port), "version": VERSION, "manager": manager, "redis": redis}
     data_dir.write_private(data.hive_json, json.dumps(facts))
-
-
-def manager_of(data: DataDir) -> str:
-    """What starts the services of this data directory instead of `hive up`; empty for `hive up` itself."""
-    try:
-        found = json.loads(Path(data.hive_json).read_text()).get("manager", "")
-    except (OSError, ValueError, AttributeError):
-        return ""
-    return str(found)

@@ -1,0 +1,148 @@
+"""`hive install --systemd` on a booted systemd host: what it makes, how it behaves, that it goes without a trace."""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from tests.support.systemd_host import SystemdHost, systemd_host
+from tests.support.waiting import wait_until
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(os.geteuid() != 0, reason="a systemd host is booted as root; run the tests as root"),
+]
+
+DATA: Final = "/var/lib/hyperhive"
+WITHIN_S: Final = 90
+EXPOSURE: Final = {"redis": 2.0, "broker": 2.0, "dashboard": 2.5, "supervisor": 8.0}
+"""What `systemd-analyze security` may say at most; 10 is a service without any hardening."""
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[SystemdHost]:
+    with systemd_host() as booted:
+        yield booted
+
+
+def hive(host: SystemdHost, *arguments: str, status: int = 0) -> str:
+    done = host.run(sys.executable, "-m", "hive_cli", *arguments, check=False)
+    assert done.returncode == status, f"{arguments}: {done.stdout}{done.stderr}{journal(host)}"
+    return str(done.stdout + done.stderr)
+
+
+def journal(host: SystemdHost) -> str:
+    return str(host.run("journalctl", "--no-pager", "-n", "60", "-o", "cat", "-u", "hyperhive-*", check=False).stdout)
+
+
+def ask(host: SystemdHost, *arguments: str) -> Any:
+    return json.loads(hive(host, "--data-dir", DATA, *arguments, "--json"))
+
+
+def is_up(host: SystemdHost) -> bool:
+    done = host.run(sys.executable, "-m", "hive_cli", "--data-dir", DATA, "agents", "--json", check=False)
+    rows = json.loads(done.stdout)["agents"] if done.returncode == 0 else []
+    return any(row["name"] == "hm1nd" and row["container"] == "running" and row["state"] for row in rows)
+
+
+def says(host: SystemdHost, words: str) -> None:
+    hive(host, "--data-dir", DATA, "send", "hm1nd", f"!send operator {words}")
+    wait_until(lambda: words in [one["body"] for one in ask(host, "inbox")["messages"]], within_s=WITHIN_S)
+
+
+def shown(host: SystemdHost, unit: str, *properties: str) -> dict[str, str]:
+    found = host.run("systemctl", "show", f"--property={','.join(properties)}", f"hyperhive-{unit}.service").stdout
+    return dict(line.split("=", 1) for line in found.splitlines())
+
+
+def harnesses(host: SystemdHost) -> list[str]:
+    return host.run("pgrep", "-f", "hive_harness", check=False).stdout.split()
+
+
+def traces(host: SystemdHost) -> set[str]:
+    """Everything of the machine's own that an installation could have touched."""
+    listed = host.run("find", "/etc", "/usr/local", "-newer", "/run/systemd", "-type", "f", check=False).stdout.split()
+    users = host.run("getent", "passwd").stdout.splitlines()
+    units = host.run(
+        "systemctl", "list-unit-files", "--plain", "--no-legend", "hyperhive*", check=False
+    ).stdout.splitlines()
+    return {line for line in [*listed, *users, *units] if "hyperhive" in line and "/dpkg/" not in line}
+
+
+def test_nothing_is_done_in_a_dry_run(host: SystemdHost) -> None:
+    said = hive(host, "install", "--systemd", "--dry-run")
+    assert "would make the user hyperhive" in said
+    assert "would write /etc/systemd/system/hyperhive-broker.service" in said
+    assert traces(host) == set()
+    assert host.run("test", "-e", DATA, check=False).returncode == 1
+
+
+def test_without_an_installation_there_is_nothing_to_uninstall(host: SystemdHost) -> None:
+    assert "no hive is installed" in hive(host, "uninstall", status=3)
+
+
+def test_an_installed_hive_runs_is_confined_and_outlives_its_supervisor(host: SystemdHost) -> None:
+    host.run("mkdir", "-p", DATA)
+    host.run("sh", "-c", f"echo '[supervisor]\nruntime = \"process\"' >{DATA}/hive.toml")
+    hive(host, "install", "--systemd")
+    wait_until(lambda: is_up(host), within_s=WITHIN_S)
+    says(host, "from a unit")
+
+    files = [f"/etc/systemd/system/{name}" for name in host.run("ls", "/etc/systemd/system").stdout.split()]
+    verified = host.run("systemd-analyze", "verify", *[file for file in files if "hyperhive" in file], check=False)
+    assert "hyperhive" not in verified.stdout + verified.stderr
+    for unit, most in EXPOSURE.items():
+        judged = host.run("systemd-analyze", "security", "--no-pager", f"hyperhive-{unit}.service", check=False).stdout
+        found = re.search(r"Overall exposure level for \S+: ([\d.]+)", judged)
+        assert found, judged
+        assert float(found[1]) <= most, judged
+    for unit in ("redis", "broker", "dashboard"):
+        pid = shown(host, unit, "MainPID")["MainPID"]
+        assert host.run("ps", "-o", "user=", "-p", pid).stdout.strip() == "hyperhive"
+
+    before = harnesses(host)
+    assert before
+    host.run("systemctl", "restart", "hyperhive-supervisor.service")
+    says(host, "under another supervisor")
+    assert set(before) <= set(harnesses(host))
+    host.run("systemctl", "kill", "--signal=KILL", "hyperhive-broker.service")
+    says(host, "after the broker was killed")
+
+
+def test_stopping_it_ends_the_agents_and_starting_it_loses_nothing(host: SystemdHost) -> None:
+    before = {one["id"] for one in ask(host, "inbox")["messages"]}
+    host.run("systemctl", "stop", "hyperhive.target")
+    wait_until(lambda: not harnesses(host), within_s=WITHIN_S)
+    wait_until(lambda: not host.run("pgrep", "-u", "hyperhive", check=False).stdout, within_s=WITHIN_S)
+    assert "systemd" in hive(host, "--data-dir", DATA, "up", status=4)
+    host.run("systemctl", "start", "hyperhive.target")
+    wait_until(lambda: is_up(host), within_s=WITHIN_S)
+    assert before <= {one["id"] for one in ask(host, "inbox")["messages"]}
+    says(host, "after the machine rested")
+
+
+def test_an_upgrade_writes_units_anew_and_a_changed_unit_is_not_thrown_away(host: SystemdHost) -> None:
+    hive(host, "install", "--systemd")
+    wait_until(lambda: is_up(host), within_s=WITHIN_S)
+    unit = "/etc/systemd/system/hyperhive-broker.service"
+    host.run("sh", "-c", f"echo '# mine' >>{unit}")
+    assert "was changed since" in hive(host, "uninstall", status=4)
+    assert is_up(host)
+    hive(host, "install", "--systemd")
+    assert "# mine" not in host.run("cat", unit).stdout
+
+
+def test_uninstalling_leaves_the_data_and_nothing_else(host: SystemdHost) -> None:
+    host.run("touch", "/etc/systemd/system/hyperhive-of-somebody-else.service")
+    hive(host, "uninstall")
+    host.run("rm", "/etc/systemd/system/hyperhive-of-somebody-else.service")
+    assert traces(host) == set()
+    assert harnesses(host) == []
+    assert host.run("test", "-e", f"{DATA}/broker.sqlite").returncode == 0
+    assert host.run("test", "-e", "/etc/hyperhive", check=False).returncode == 1
+    assert Path(f"{host.root}{DATA}/secrets/api-token").exists()
