@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from hive_cli.paths import DataDir
 from hive_cli.stack import config, redis_embedded, redis_external
 from hive_cli.stack.lock import running_pid
-from hive_cli.stack.prepare import manager_of
+from hive_cli.stack.managed import manager_of
 from hive_runtime import acl
 from hive_runtime.passwords import PasswordFiles
 from hive_runtime.redis_url import RedisAddress
