@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.fake_api import fake_api
 from tests.support.redis_server import ADMIN_PASSWORD, RedisServer
 
 from hive_cli.doctor.registry import CHECKS
@@ -177,3 +178,12 @@ def test_the_address_of_a_hive_that_something_else_starts_is_no_leftover(tmp_pat
     data.hive_json.write_text('{"address": "http://127.0.0.1:7000", "manager": "systemd"}')
     assert look(tmp_path, "leftovers", fix=True).mended == []
     assert data.hive_json.exists()
+
+
+def test_who_runs_claude_is_what_the_running_hive_says(tmp_path: Path) -> None:
+    data = DataDir(tmp_path / "data")
+    with fake_api(data.root) as api, lock.held(data):
+        agents = [{"name": name, "engine": "claude", "desired": "running"} for name in ("ada", "lin")]
+        api.answers["GET", "/api/v1/agents"] = (200, {"agents": agents})
+        (data.secrets / "model-key-ada").write_text("k")
+        assert [finding.fix for finding in look(data.root, "sign-in").findings] == ["hive login lin"]

@@ -1,19 +1,23 @@
 """Whether each agent that runs Claude Code has something to sign in with."""
 
 from collections.abc import Iterator
+from typing import Final
 
+from hive_cli.client import find_hive
 from hive_cli.doctor.site import Site
 from hive_cli.stack import engine
+from hive_contracts.errors import HiveError
 from hive_runtime.agent_settings import MODEL_KEY
 from hive_runtime.checkup import EVERYTHING, Finding, State
 from hive_runtime.store import read_only
 
-WHAT = "sign-in"
+WHAT: Final = "sign-in"
+ASK_S: Final = 5.0
+"""How long the hive that runs may take to say who runs what."""
 
 
 def look(site: Site) -> Iterator[Finding]:
-    chosen = engine.choose(None, site.data, site.environ).engine
-    users = [name for name, own in _agents(site) if (own or chosen) == "claude"]
+    users = _users(site)
     if not users:
         yield Finding(EVERYTHING, WHAT, State.OK, "no agent runs Claude Code yet")
         return
@@ -25,11 +29,19 @@ def look(site: Site) -> Iterator[Finding]:
         yield Finding(EVERYTHING, WHAT, State.OK, f"{', '.join(users)}")
 
 
-def _agents(site: Site) -> list[tuple[str, str | None]]:
-    """Name and own engine of those that are to run."""
+def _users(site: Site) -> list[str]:
+    """Who runs Claude Code: as the hive that runs says, else as the next `hive up` would have it."""
+    try:
+        agents = find_hive(site.data).patient(ASK_S).get("/api/v1/agents")["agents"] if site.runs else []
+    except HiveError:
+        agents = []
+    if agents:
+        return [agent["name"] for agent in agents if agent["engine"] == "claude" and agent["desired"] == "running"]
+    chosen = engine.choose(None, site.data, site.environ).engine
     with read_only(site.data.root / "supervisor.sqlite") as db:
         query = "SELECT name, engine FROM agents WHERE desired = 'running' ORDER BY number"
-        return [(row["name"], row["engine"]) for row in db.execute(query)] if db else []
+        rows = db.execute(query).fetchall() if db else []
+    return [row["name"] for row in rows if (row["engine"] or chosen) == "claude"]
 
 
 def _is_signed_in(site: Site, name: str) -> bool:
