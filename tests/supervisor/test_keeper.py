@@ -13,6 +13,7 @@ from hive_supervisor.life import Life, Throttle
 from hive_supervisor.runtimes.base import ContainerSpec
 from hive_supervisor.runtimes.memory import MemoryRuntime
 from hive_supervisor.slots import Slots
+from hive_supervisor.versions import check_harness
 
 MANY = Throttle(tries=100, crashes=100, window_s=1800)
 
@@ -74,6 +75,31 @@ def test_a_container_that_always_crashes_is_not_started_in_a_loop() -> None:
         await keeper.settled()
         await until(lambda: keeper.status is ContainerStatus.STOPPED)
         assert len(runtime.started) == 2
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+
+def test_a_harness_of_another_age_is_refused_with_a_sentence() -> None:
+    class OldHost(Host):
+        async def ready(self, name: str) -> None:
+            check_harness(name, "99.0.0")
+
+    async def scenario() -> None:
+        runtime, host = MemoryRuntime(), OldHost()
+        once = Throttle(tries=1, crashes=1, window_s=1800)
+        keeper = Keeper("ada", Desired.RUNNING, life=Life(), throttle=once, slots=Slots(1), runtime=runtime, host=host)
+
+        async def watch() -> None:
+            async for exit_ in runtime.watch():
+                keeper.ended(exit_)
+
+        tasks = [asyncio.ensure_future(keeper.run(grace_s=1, start_timeout_s=5)), asyncio.ensure_future(watch())]
+        await until(lambda: keeper.status is ContainerStatus.QUARANTINED)
+        assert "the harness in the container of ada is hyperhive 99.0.0" in keeper.detail
+        assert "hive image build" in keeper.detail
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

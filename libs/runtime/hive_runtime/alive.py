@@ -6,17 +6,16 @@ Reads the same variables as the service itself, and uses its Redis user.
 import asyncio
 import os
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 from hive_contracts import streams
 from hive_contracts.agents import ServiceBeat
 from hive_contracts.errors import HiveError
-from hive_runtime.beat import INTERVAL_S
+from hive_runtime.beat import FRESH
 from hive_runtime.redis_bus import RedisBus
 from hive_runtime.redis_url import address_from_environment
 
-FRESH: Final = timedelta(seconds=3 * INTERVAL_S)
 WAIT_S: Final = 4.0
 
 

@@ -3,16 +3,21 @@
 import asyncio
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from hive_contracts import streams
 from hive_contracts.agents import ServiceBeat
 from hive_contracts.errors import HiveError
+from hive_contracts.versions import Skew, skew
 from hive_runtime import VERSION
+from hive_runtime.backoff import persist
 from hive_runtime.bus import Bus
+from hive_runtime.errors import SettingsError
 
 INTERVAL_S: Final = 5.0
+FRESH: Final = timedelta(seconds=3 * INTERVAL_S)
+"""A beat older than this is that of a service which died or hangs."""
 
 
 async def beat(bus: Bus, service: str, *, warning: Callable[[], str] = str) -> None:
@@ -20,6 +25,7 @@ async def beat(bus: Bus, service: str, *, warning: Callable[[], str] = str) -> N
 
     `warning` gives what the operator must know of it now, or nothing.
     """
+    await refuse_skew(bus, service)
     started = datetime.now(UTC)
     while True:
         now = datetime.now(UTC)
@@ -32,3 +38,19 @@ async def beat(bus: Bus, service: str, *, warning: Callable[[], str] = str) -> N
             await asyncio.sleep(INTERVAL_S / 10)
             continue
         await asyncio.sleep(INTERVAL_S)
+
+
+async def refuse_skew(bus: Bus, service: str) -> None:
+    """Raises `SettingsError` when a service is at work that is too old or too new to work with this one."""
+    beats = await persist(lambda: bus.hash_all(streams.SERVICES))
+    for name, text in beats.items():
+        try:
+            other = ServiceBeat.model_validate_json(text)
+        except ValueError:
+            continue
+        is_there = name != service and datetime.now(UTC) - other.at < FRESH
+        if is_there and skew(VERSION, other.version) is Skew.REFUSED:
+            raise SettingsError(
+                f"this {service} is hyperhive {VERSION}, and the {name} at work is {other.version}: too far apart to "
+                "work together; stop all of them, then start those of one version"
+            )

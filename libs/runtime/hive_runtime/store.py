@@ -1,7 +1,8 @@
 """The base of every sqlite store: one writer, WAL, numbered migrations; readers open read-only.
 
-A store that is broken is set aside and a new one takes its place, with a line in the log; it is never silent, and what
-streams still hold is for the owner to bring back. So is a store that was taken away while it was open.
+A store is copied before its schema is changed. One that is broken is set aside and a new one takes its place, with a
+line in the log; it is never silent, and what streams still hold is for the owner to bring back. So is a store that was
+taken away while it was open.
 """
 
 import sqlite3
@@ -16,6 +17,7 @@ from urllib.parse import quote
 import structlog
 
 from hive_runtime.errors import StoreNewer, StoreUnavailable
+from hive_runtime.store_backup import keep_as_it_was
 from hive_runtime.store_broken import (
     Fingerprint,
     fault_of,
@@ -267,6 +269,8 @@ class Store:
 
     def _migrate(self, db: sqlite3.Connection) -> None:
         version = self._version(db)
+        if 0 < version < len(self._migrations):
+            keep_as_it_was(db, self._path, version)
         for number, script in enumerate(self._migrations[version:], start=version + 1):
             db.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version={number}; COMMIT;")
 

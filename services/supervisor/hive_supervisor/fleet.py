@@ -37,7 +37,7 @@ from hive_supervisor.registry import Registry
 from hive_supervisor.runtimes.base import ContainerRuntime, ContainerSpec, Imaged, SeedFile
 from hive_supervisor.slots import Slots
 from hive_supervisor.store import Agent, NewAgent, SupervisorStore
-from hive_supervisor.versions import behind, version_of
+from hive_supervisor.versions import behind, check_harness, version_of
 
 SOURCE: Final = "supervisor"
 PURGE: Final = "purge"
@@ -314,12 +314,13 @@ class Fleet:
         return replace(spec, seed=await asyncio.to_thread(self._origins.seed, name))
 
     async def ready(self, name: str) -> None:
-        """For a keeper: returns once the harness has reported a state other than starting."""
+        """For a keeper: returns once the harness has reported a state other than starting. Raises `CannotStart`."""
         reader = self._bus.reader()
         try:
             cursor = await persist(lambda: self._bus.last_id(streams.live(name)))
-            while not _has_reported(await persist(lambda: self._bus.hash_all(streams.state(name)))):
+            while (account := _account(await persist(lambda: self._bus.hash_all(streams.state(name))))) is None:
                 await persist(lambda: reader.read_after({streams.live(name): cursor}, count=1, block_ms=READY_WAIT_MS))
+            check_harness(name, account.harness_version)
         finally:
             await reader.aclose()
 
@@ -387,9 +388,10 @@ class Fleet:
         await asyncio.gather(*(self._runtime.stop(name, grace_s=grace_s) for name in running))
 
 
-def _has_reported(fields: dict[str, str]) -> bool:
+def _account(fields: dict[str, str]) -> AgentState | None:
+    """What the harness reported; None while it is starting."""
     try:
         account = AgentState.model_validate_json(fields.get(streams.STATE_FIELD, ""))
-        return account.state is not TurnState.STARTING
+        return account if account.state is not TurnState.STARTING else None
     except ValueError:
-        return False
+        return None

@@ -21,6 +21,7 @@ from hive_contracts.envelope import Payload
 from hive_contracts.errors import HiveError, Unavailable
 from hive_contracts.models import RestartPolicy
 from hive_runtime.backoff import Backoff, persist
+from hive_supervisor.errors import CannotStart
 from hive_supervisor.life import Life, Run, Throttle, how_it_ended, last_words
 from hive_supervisor.runtimes.base import Container, ContainerExit, ContainerRuntime, ContainerSpec
 from hive_supervisor.slots import Slots
@@ -257,14 +258,21 @@ class Keeper:
                 while not ready.done() and not self._interrupted:
                     await self._wait(None)
         except TimeoutError:
-            log.warning("harness did not report in time", agent=self.name, seconds=timeout_s)
-            self._late = f"did not report within {timeout_s:g} s and was ended"
-            await self._runtime.stop(self.name, grace_s=0)
-            await self._end_told()
+            await self._end_late(f"did not report within {timeout_s:g} s and was ended")
         finally:
             ready.remove_done_callback(self._wake)
             ready.cancel()
-        return ready.done() and not ready.cancelled() and not self._interrupted
+        if not ready.done() or ready.cancelled() or self._interrupted:
+            return False
+        if isinstance(error := ready.exception(), CannotStart):
+            await self._end_late(str(error))
+        return error is None
+
+    async def _end_late(self, reason: str) -> None:
+        log.warning("harness did not come up", agent=self.name, reason=reason)
+        self._late = reason
+        await self._runtime.stop(self.name, grace_s=0)
+        await self._end_told()
 
     def _wake(self, _: object) -> None:
         self._news.set()

@@ -3,9 +3,11 @@
 import hashlib
 from collections.abc import Mapping
 
+from hive_contracts.versions import Skew, skew
 from hive_runtime import VERSION
 from hive_supervisor.config import SupervisorSettings
 from hive_supervisor.containers import engine_of
+from hive_supervisor.errors import CannotStart
 from hive_supervisor.store import Agent
 
 _WORDS = {
@@ -28,3 +30,12 @@ def behind(made_of: Mapping[str, str], now: Mapping[str, str]) -> str:
     if not made_of:
         return ""
     return "; ".join(words for part, words in _WORDS.items() if made_of.get(part, "") != now.get(part, ""))
+
+
+def check_harness(name: str, harness: str) -> None:
+    """Raises `CannotStart` when the harness in the container of `name` is too old or too new for this hive."""
+    if skew(VERSION, harness) is Skew.REFUSED:
+        raise CannotStart(
+            f"the harness in the container of {name} is hyperhive {harness[:40]}, and this hive is {VERSION}: too far "
+            "apart to work together; make a new image (`hive image build`)"
+        )
