@@ -6,6 +6,7 @@ Colour follows click: none into a pipe, none with NO_COLOR.
 import json
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -14,6 +15,10 @@ import click
 
 GAP: Final = "  "
 MIN_LAST_COLUMN: Final = 12
+MIN_COLUMN: Final = 6
+WHOLE: Final = frozenset({"ID", "VERSION", "CHECK"})
+"""Columns of what is typed again, to the letter."""
+
 COLOURS: Final = {
     "ok": "green",
     "idle": "green",
@@ -65,21 +70,39 @@ def bold(text: str) -> str:
     return click.style(text, bold=True)
 
 
-def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """The last column gives way when the terminal is too narrow; nothing is cut in a pipe."""
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, wrap: bool = False) -> None:
+    """The last column gives way when the terminal is too narrow, then the widest of the others; ids stay whole.
+
+    Nothing is cut in a pipe. `wrap`: the last column goes on below instead of being cut, for what must be read whole.
+    """
     flat = [[" ".join(printable(cell).split()) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in [list(headers), *flat]) for column in range(len(headers))]
     if sys.stdout.isatty():
-        room = shutil.get_terminal_size().columns - sum(widths[:-1]) - len(GAP) * (len(widths) - 1)
-        widths[-1] = min(widths[-1], max(room, MIN_LAST_COLUMN))
+        widths = fitted(headers, widths, shutil.get_terminal_size().columns)
     say(dim(_line(headers, widths)))
     for row in flat:
-        say(_line(row, widths))
+        first, *further = textwrap.wrap(row[-1], max(1, widths[-1])) if wrap and row[-1] else [row[-1]]
+        say(_line([*row[:-1], first], widths))
+        for more in further:
+            say(_line([*("" for _ in row[:-1]), more], widths))
+
+
+def fitted(headers: Sequence[str], widths: Sequence[int], columns: int) -> list[int]:
+    """The widths, made smaller where they do not fit. What cannot be fitted runs over."""
+    found = list(widths)
+    over = sum(found) + len(GAP) * (len(found) - 1) - columns
+    found[-1] -= max(0, min(over, found[-1] - MIN_LAST_COLUMN))
+    while sum(found) + len(GAP) * (len(found) - 1) > columns:
+        others = [at for at, name in enumerate(headers[:-1]) if name not in WHOLE and found[at] > MIN_COLUMN]
+        if not others:
+            break
+        found[max(others, key=lambda at: found[at])] -= 1
+    return found
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    fitted = [cut(cell, width) for cell, width in zip(cells, widths, strict=True)]
-    padded = [coloured(cell) + " " * (width - len(cell)) for cell, width in zip(fitted, widths, strict=True)]
+    shown = [cut(cell, width) for cell, width in zip(cells, widths, strict=True)]
+    padded = [coloured(cell) + " " * (width - len(cell)) for cell, width in zip(shown, widths, strict=True)]
     return GAP.join(padded).rstrip()
 
 

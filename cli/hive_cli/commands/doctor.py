@@ -82,13 +82,13 @@ def _print_names(names: dict[str, str], *, as_json: bool) -> None:
     if as_json:
         print_json({"checks": names})
     else:
-        print_table(("CHECK", "LOOKS AT"), list(names.items()))
+        print_table(("CHECK", "LOOKS AT"), list(names.items()), wrap=True)
 
 
 def _print(found: dict[str, Any]) -> None:
     for sentence in found["mended"]:
         say(f"mended {sentence}")
-    print_table(("FOR", "WHAT", "STATE", "FOUND"), [_row(one) for one in found["findings"]])
+    print_table(("FOR", "WHAT", "STATE", "FOUND"), [_row(one) for one in found["findings"]], wrap=True)
     _conclude(found)
 
 
@@ -100,7 +100,7 @@ def _conclude(found: dict[str, Any]) -> None:
     fixes = [one for one in found["findings"] if one["fix"]]
     if fixes:
         say()
-        print_table(("FOR", "WHAT", "TO DO"), [(one["part"], one["what"], one["fix"]) for one in fixes])
+        print_table(("FOR", "WHAT", "TO DO"), [(one["part"], one["what"], one["fix"]) for one in fixes], wrap=True)
     say()
     if found["runtime"]:
         say(f"Agents run in {bold(found['runtime'])} {dim('(' + found['wanted'] + ' was asked for)')}")
