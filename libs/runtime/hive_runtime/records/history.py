@@ -15,8 +15,8 @@ from typing import Any, Final
 from hive_runtime.records.events import RecordedEvent, event_of
 from hive_runtime.store import read_only
 
-WINDOW_EVENTS: Final = 100
-WINDOW_OVER: Final = 100
+WINDOW_EVENTS: Final = 40
+WINDOW_OVER: Final = 60
 """Events by which a window may be longer, so that it begins or ends with a turn."""
 
 WINDOW_CHARACTERS: Final = 256 * 1024
@@ -65,13 +65,13 @@ class History:
             taken = _take(db.execute("SELECT * FROM events ORDER BY number DESC"), at_least=at_least)
             return Window(taken.events[::-1], older=taken.more)
 
-    def before(self, event_id: str) -> Window:
+    def before(self, event_id: str, *, at_least: int = WINDOW_EVENTS) -> Window:
         """An unknown id gives an empty window, as everywhere here."""
         with read_only(self._path) as db:
             here = _get(db, event_id)
             if db is None or here is None:
                 return Window([])
-            taken = _take(_back(db, event_id))
+            taken = _take(_back(db, event_id), at_least=at_least)
             goes_on = bool(taken.events) and _same_turn(taken.events[0], here.turn_id)
             return Window(taken.events[::-1], older=taken.more, newer=True, goes_on=goes_on)
 

@@ -65,7 +65,7 @@ async def window_at(parts: Parts, name: str, place: Place) -> Window:
     if place.is_newest:
         return await asyncio.to_thread(history.newest, at_least=TAIL_EVENTS)
     if not (place.at or place.turn):
-        return await asyncio.to_thread(history.before, place.before)
+        return await asyncio.to_thread(history.before, place.before, at_least=TAIL_EVENTS)
     event = await asyncio.to_thread(history.beginning, place.turn) if place.turn else place.at
     window = await asyncio.to_thread(history.around, event)
     if not window.events:
