@@ -36,6 +36,7 @@ class AgentFiles:
     after: str
 
 
+_NEWEST_FIRST: Final = "SELECT * FROM approvals ORDER BY requested_at DESC, id DESC"
 _DRAFTS: Final = "SELECT * FROM drafts ORDER BY created_at, name"
 
 
@@ -67,9 +68,8 @@ class ApprovalWriter:
 
     def in_state(self, state: ApprovalState) -> list[ApprovalView]:
         """Oldest first."""
-        query = "SELECT * FROM approvals WHERE state = :state ORDER BY requested_at, id"
         with self.base.reading() as db:
-            return [_view(row) for row in db.execute(query, {"state": state.value})]
+            return _in_state(db, state)
 
     def of_agent(self, agent: str) -> list[ApprovalView]:
         """All about `agent`, newest first."""
@@ -192,6 +192,19 @@ class ApprovalReader:
             row = db.execute(query, {"id": approval_id}).fetchone() if db else None
         return AgentFiles(row["before"], row["after"]) if row else None
 
+    def in_state(self, state: ApprovalState) -> list[ApprovalView]:
+        """Oldest first."""
+        with read_only(self._path) as db:
+            return _in_state(db, state) if db else []
+
+    def everything(self) -> list[ApprovalView]:
+        """All there ever were, newest first."""
+        with read_only(self._path) as db:
+            return [_view(row) for row in db.execute(_NEWEST_FIRST)] if db else []
+
+    def draft(self, name: str) -> DraftView | None:
+        return next((draft for draft in self.drafts() if draft.name == name), None)
+
     def drafts(self) -> list[DraftView]:
         """Oldest first."""
         with read_only(self._path) as db:
@@ -205,9 +218,8 @@ class ApprovalReader:
 
     def recent(self, *, limit: int = 50) -> list[ApprovalView]:
         """All, newest first."""
-        query = "SELECT * FROM approvals ORDER BY requested_at DESC, id DESC LIMIT :limit"
         with read_only(self._path) as db:
-            return [_view(row) for row in db.execute(query, {"limit": limit})] if db else []
+            return [_view(row) for row in db.execute(f"{_NEWEST_FIRST} LIMIT :limit", {"limit": limit})] if db else []
 
     def search(
         self,
@@ -257,6 +269,11 @@ def _insert(db: sqlite3.Connection, approval: ApprovalView, diffs: Sequence[Stor
         rows = [(approval.id, diff.base_kind.value, diff.base, diff.text) for diff in diffs]
         db.executemany("INSERT INTO approval_diffs (id, base_kind, base, text) VALUES (?, ?, ?, ?)", rows)
     return inserted
+
+
+def _in_state(db: sqlite3.Connection, state: ApprovalState) -> list[ApprovalView]:
+    query = "SELECT * FROM approvals WHERE state = :state ORDER BY requested_at, id"
+    return [_view(row) for row in db.execute(query, {"state": state.value})]
 
 
 def _get(db: sqlite3.Connection, approval_id: str) -> ApprovalView | None:

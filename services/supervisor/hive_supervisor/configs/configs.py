@@ -10,9 +10,9 @@ import tomli_w
 from hive_contracts.agent_file import FILE_NAME
 from hive_contracts.agents import Desired
 from hive_contracts.approvals import ApprovalState, ApprovalView
+from hive_contracts.drafts import DraftView
 from hive_contracts.models import AgentConfig
 from hive_contracts.names import OPERATOR
-from hive_runtime.records.approvals import ApprovalWriter
 from hive_runtime.wiping import wipe
 from hive_supervisor.configs.render import render
 from hive_supervisor.configs.repository import ConfigRepository
@@ -42,10 +42,18 @@ class Agents(Protocol):
         ...
 
 
+class Book(Protocol):
+    """What is known of approvals and drafts."""
+
+    def in_state(self, state: ApprovalState) -> list[ApprovalView]: ...
+
+    def draft(self, name: str) -> DraftView | None: ...
+
+
 class Configs:
     """Methods block, so call them from a thread, and with the `lock` of the name where they change something."""
 
-    def __init__(self, directory: Path, agents: Agents, store: ApprovalWriter) -> None:
+    def __init__(self, directory: Path, agents: Agents, store: Book) -> None:
         self._directory = directory
         self._agents = agents
         self._store = store

@@ -151,6 +151,17 @@ class ConfigRepository:
         """Of a request that nobody knows of."""
         self._git.run("update-ref", "-d", _ref(kind, approval))
 
+    def age_s(self, kind: Tag, approval: str, now: float) -> float:
+        """Seconds since a tag was made, as far as that can be told: long ago for one that is packed."""
+        try:
+            return now - (self.path / _ref(kind, approval)).stat().st_mtime
+        except OSError:
+            return now
+
+    def stands_on(self, sha: str, earlier: str) -> bool:
+        """Whether `earlier` is in the history of `sha`."""
+        return self._git.try_("merge-base", "--is-ancestor", earlier, sha) is not None
+
     def has(self, sha: str) -> bool:
         """Whether that commit is here, and can be compared with."""
         return self._git.try_("rev-parse", "--verify", "--quiet", f"{sha}^{{commit}}") is not None
