@@ -27,6 +27,7 @@ in
       pkgs.git
       pkgs.util-linux
     ]
+    ++ map (name: lib.getAttrFromPath (lib.splitString "." name) pkgs) settings.packages
     ++ cfg.extraPackages;
 
     users.mutableUsers = false;

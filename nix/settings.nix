@@ -13,6 +13,9 @@ let
   given = key: name: make: if limits ? ${key} then { ${name} = make limits.${key}; } else { };
 in
 {
+  # Names of attributes of nixpkgs, looked up and never evaluated as code.
+  packages = file.packages or [ ];
+
   serviceConfig =
     given "memory_mib" "MemoryMax" (mib: toString (mib * 1048576))
     // given "cpus" "CPUQuota" (cores: "${toString (builtins.floor (cores * 100 + 0.5))}%")

@@ -45,6 +45,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "deny": ("approvals", "Deny a commit, or ask for changes."),
     "drafts": ("configs", "List the agents that are being drafted, discard one or take it over."),
     "config": ("configs", "Show or change what an agent is given."),
+    "secret": ("secret", "Set, remove or list the secrets that agents may have."),
     "rollback": ("configs", "Deploy an earlier configuration of an agent again."),
     "questions": ("questions", "Show the questions that wait for your answer."),
     "answer": ("questions", "Answer a question."),

@@ -23,6 +23,7 @@ NIX: Final = MODULE.parent
 FULL: Final = """
 description = "reviews; says \\"hm\\""
 network = "none"
+packages = ["ripgrep"]
 [limits]
 memory_mib = 1024
 cpus = 1.15
@@ -69,7 +70,7 @@ def test_nix_reads_an_agent_file_as_the_hive_does(text: str, tmp_path: Path) -> 
         wanted["LimitNOFILE"] = str(limits.open_files)
     if parsed.network is Network.NONE:
         wanted["PrivateNetwork"] = True
-    assert said == {"serviceConfig": wanted}
+    assert said == {"packages": list(parsed.packages), "serviceConfig": wanted}
 
 
 @pytest.mark.system

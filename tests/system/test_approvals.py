@@ -84,13 +84,25 @@ def test_the_manager_drafts_an_agent_and_the_operator_approves_changes_and_rolls
         assert "the garden is yours" in told_all
 
         assert 'effort = "low"' in running.cli("config", "lin")
+        (running.data_dir / "secrets" / "value-GARDEN_TOKEN").write_text("s3cret-of-the-garden")
+        named = running.data_dir / "named.toml"
+        named.write_text('secrets = ["GARDEN_TOKEN"]\npackages = ["sh"]\n')
+        running.cli("config", "lin", "--file", str(named))
+        read = tell(running, "lin", "!bash echo ${#GARDEN_TOKEN} $GARDEN_TOKEN")
+        assert read.split()[0] == "20"
+        assert "s3cret" not in read, "it is taken out of what is shown"
+        named.write_text('packages = ["no-such-program-anywhere"]\n')
+        running.cli("config", "lin", "--file", str(named), status=4)
+        assert running.api("GET", "/agents/lin")["config"]["secrets"] == ["GARDEN_TOKEN"], "what ran before is back"
         (running.data_dir / "mine.toml").write_text('effort = "high"\n')
         assert "runs with it" in running.cli("config", "lin", "--file", str(running.data_dir / "mine.toml"))
         assert running.api("GET", "/agents/lin")["config"]["effort"] == "high"
         running.cli("rollback", "lin")
+        assert running.api("GET", "/agents/lin")["config"]["secrets"] == ["GARDEN_TOKEN"]
+        running.cli("rollback", "lin", approval)
         assert running.api("GET", "/agents/lin")["config"]["effort"] == "low"
         kinds = [(one["kind"], one["requester"]) for one in running.api("GET", "/approvals")["approvals"]]
-        assert kinds == [("apply_commit", "operator")] * 2 + [("spawn_commit", "hm1nd")]
+        assert kinds == [("apply_commit", "operator")] * 5 + [("spawn_commit", "hm1nd")]
 
 
 def committed(running: Hive, path: str, work: str) -> str:

@@ -9,7 +9,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hive_contracts.errors import InvalidRequest
 from hive_contracts.models import (
@@ -19,6 +19,7 @@ from hive_contracts.models import (
     McpServers,
     ModelName,
     Network,
+    PackageName,
     RestartPolicy,
     VariableName,
 )
@@ -90,8 +91,20 @@ class AgentFile(BaseModel):
     environment: dict[VariableName, VariableValue] = Field(
         default_factory=dict, max_length=100, description="variables of its engine"
     )
+    secrets: tuple[VariableName, ...] = Field(
+        default=(), max_length=50, description="variables of its engine whose values you set with `hive secret`"
+    )
+    packages: tuple[PackageName, ...] = Field(
+        default=(), max_length=100, description="packages or programs that its container must have"
+    )
     limits: AgentLimits = Field(default_factory=AgentLimits, description="what it may use at most")
     mcp_servers: McpServers = Field(default_factory=dict, description="further MCP servers")
+
+    @model_validator(mode="after")
+    def _says_each_variable_once(self) -> "AgentFile":
+        if twice := sorted(self.environment.keys() & set(self.secrets)):
+            raise ValueError(f"{', '.join(twice)}: either in environment or in secrets")
+        return self
 
     @property
     def config(self) -> AgentConfig:
@@ -136,7 +149,7 @@ def _secrets_in(text: str, tables: dict[str, Any]) -> list[Problem]:
     environment = tables.get("environment")
     if not isinstance(environment, dict):
         return []
-    reason = "looks like a secret, which a repository would keep for ever"
+    reason = "looks like a secret, which a repository would keep for ever: name it in `secrets` instead"
     return [
         Problem(line_of(text, ("environment", name)), f"environment.{name}", reason)
         for name, value in environment.items()

@@ -22,6 +22,7 @@ OWN_SERVER: Final = "hyperhive"
 _MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{0,99}\Z")
 _SERVER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}\Z")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
+_PACKAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]{0,99}\Z")
 _OWN_VARIABLES: Final = ("HIVE_", "ANTHROPIC_", "CLAUDE_", "LD_", "NODE_OPTIONS", "BUN_")
 """The hive's, the model's, and those by which a program is made to run another's code."""
 
@@ -58,6 +59,15 @@ def _check_variable(name: str) -> str:
 ModelName = Annotated[str, AfterValidator(check_model)]
 ServerName = Annotated[str, AfterValidator(_check_server)]
 VariableName = Annotated[str, AfterValidator(_check_variable)]
+
+
+def _check_package(name: str) -> str:
+    if not _PACKAGE.match(name):
+        raise ValueError(f"{name[:60]!r} is not the name of a package or a program")
+    return name
+
+
+PackageName = Annotated[str, AfterValidator(_check_package)]
 
 
 class ModelSource(StrEnum):
@@ -134,7 +144,8 @@ class AgentConfig(BaseModel):
     """What an agent's configuration says. It holds from the container's next start on.
 
     `effort`: None for the model's own. `recipients`: whom it may write to beside the operator and the manager; None for
-    everybody. They hold at once. `network`: None for the hive's own.
+    everybody. They hold at once. `network`: None for the hive's own. `secrets` are variables whose values the operator
+    set on the host; `packages` must be in the container.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -148,6 +159,8 @@ class AgentConfig(BaseModel):
     restart: RestartPolicy = RestartPolicy.MANAGER
     limits: AgentLimits = Field(default_factory=AgentLimits)
     environment: dict[VariableName, str] = Field(default_factory=dict)
+    secrets: tuple[VariableName, ...] = Field(default=(), max_length=50)
+    packages: tuple[PackageName, ...] = Field(default=(), max_length=100)
 
 
 class AgentModel(BaseModel):

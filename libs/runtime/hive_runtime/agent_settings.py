@@ -14,6 +14,14 @@ from hive_runtime.settings import Settings
 MODEL_KEY: Final = "model-key"
 """The file beside the Redis password that holds the engine's keys as JSON, variable → key; removed when read."""
 
+VALUES_FILE: Final = "secret-values"
+"""The file beside it that holds the secrets that `agent.toml` names, likewise."""
+
+
+def secret_file(variable: str, agent: str = "") -> str:
+    """What the file of a secret is called in the hive's `secrets`: for one agent, or for all that name it."""
+    return f"value-{variable}@{agent}" if agent else f"value-{variable}"
+
 
 class HarnessSettings(Settings):
     """Times in seconds."""

@@ -2,10 +2,11 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 
 from hive_contracts.errors import HiveError
-from hive_harness.config import config_from_environment, take_model_key
+from hive_harness.config import HarnessConfig, config_from_environment, take_model_key, take_secrets
 from hive_harness.service import run
 from hive_runtime import logging, settings
 from hive_runtime.agent_settings import HarnessSettings
@@ -24,9 +25,12 @@ def main() -> int:
         found = settings.load(HarnessSettings, "harness", data_dir=None, environ=os.environ)
         config = config_from_environment(os.environ, found)
         address = address_from_environment(os.environ, once=True)
+        own = take_secrets(os.environ)
         config = replace(
             config,
-            secrets=(address.password,) if address.password else (),
+            secrets=(*([address.password] if address.password else []), *own.values()),
+            environment={**config.environment, **own},
+            mcp_variables={**config.mcp_variables, **_of_servers(config, own)},
             credentials={**config.credentials, **take_model_key(os.environ)},
         )
     except HiveError as error:
@@ -41,6 +45,12 @@ def main() -> int:
             await bus.aclose()
 
     return run_service(serve)
+
+
+def _of_servers(config: HarnessConfig, own: Mapping[str, str]) -> dict[str, str]:
+    """Those that a further MCP server is to have."""
+    named = {name for server in config.mcp_servers.values() for name in server.env}
+    return {name: value for name, value in own.items() if name in named}
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from hive_contracts.models import DEFAULT_MODEL, AgentConfig, AgentLimits, Effor
 from hive_contracts.names import check_agent_name
 from hive_contracts.permissions import ToolPolicy
 from hive_harness.files import read_json
-from hive_runtime.agent_settings import MODEL_KEY, HarnessSettings
+from hive_runtime.agent_settings import MODEL_KEY, VALUES_FILE, HarnessSettings
 from hive_runtime.errors import SettingsError
 
 PATH: Final = "/usr/local/bin:/usr/bin:/bin"
@@ -130,6 +130,14 @@ def take_model_key(environ: Mapping[str, str]) -> dict[str, str]:
     found = read_json(path)
     path.unlink(missing_ok=True)
     return {name: value for name, value in found.items() if name in CREDENTIALS and isinstance(value, str) and value}
+
+
+def take_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """Likewise what the agent's own configuration names: variable → value."""
+    path = Path(environ.get("HIVE_RUN_DIR") or "/nonexistent") / VALUES_FILE
+    found = read_json(path)
+    path.unlink(missing_ok=True)
+    return {name: value for name, value in found.items() if isinstance(value, str)}
 
 
 def _agent(environ: Mapping[str, str]) -> str:

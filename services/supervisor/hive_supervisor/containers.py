@@ -4,7 +4,7 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -12,9 +12,10 @@ from typing import Final
 from hive_contracts.agents import Engine
 from hive_contracts.models import AgentModel, ModelSource
 from hive_runtime import acl
-from hive_runtime.agent_settings import MODEL_KEY, HarnessSettings
+from hive_runtime.agent_settings import MODEL_KEY, VALUES_FILE, HarnessSettings, secret_file
 from hive_runtime.redis_url import RedisAddress
 from hive_supervisor.config import SupervisorSettings
+from hive_supervisor.errors import CannotStart
 from hive_supervisor.retention.config import RetentionSettings
 from hive_supervisor.runtimes.base import ContainerSpec, Limits
 from hive_supervisor.runtimes.log_tail import earlier
@@ -78,7 +79,21 @@ def _limits(agent: Agent, config: SupervisorSettings) -> Limits:
 def _secrets(agent: Agent, premises: Premises, password: str) -> dict[str, str]:
     keys = model_keys(agent.name, premises.data_dir / "secrets", os.environ)
     given = {MODEL_KEY: json.dumps(keys)} if keys and engine_of(agent, premises.config) is Engine.CLAUDE else {}
+    if values := secret_values(agent.name, agent.config.secrets, premises.data_dir / "secrets"):
+        given[VALUES_FILE] = json.dumps(values)
     return {REDIS_PASSWORD: password, **given}
+
+
+def secret_values(name: str, wanted: Sequence[str], secrets_dir: Path) -> dict[str, str]:
+    """What the operator set for the variables that are `wanted`: for this agent, else for all. Raises `CannotStart`."""
+    found = {}
+    for variable in wanted:
+        places = (secrets_dir / secret_file(variable, name), secrets_dir / secret_file(variable))
+        place = next((path for path in places if path.is_file()), None)
+        if place is None:
+            raise CannotStart(f"{name} is to have the secret {variable}, which is not set: hive secret set {variable}")
+        found[variable] = place.read_text().removesuffix("\n")
+    return found
 
 
 def model_keys(name: str, secrets_dir: Path, environ: Mapping[str, str]) -> dict[str, str]:
@@ -116,8 +131,9 @@ def files_of(data_dir: Path, name: str) -> tuple[Path, ...]:
 
 def traces_of(data_dir: Path, name: str) -> tuple[Path, ...]:
     """All else on disk that is of one agent alone, but for its password and its configuration."""
-    printed = log_file(data_dir, name)
-    return (data_dir / "agents" / name, data_dir / "secrets" / f"{MODEL_KEY}-{name}", printed, earlier(printed))
+    secrets, printed = data_dir / "secrets", log_file(data_dir, name)
+    own = (secrets / f"{MODEL_KEY}-{name}", *sorted(secrets.glob(secret_file("*", name))))
+    return (data_dir / "agents" / name, *own, printed, earlier(printed))
 
 
 def engine_of(agent: Agent, config: SupervisorSettings) -> Engine:

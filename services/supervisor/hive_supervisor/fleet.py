@@ -1,7 +1,7 @@
 """All agents: their keepers, and what a keeper needs of the rest of the supervisor."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -43,6 +43,8 @@ SOURCE: Final = "supervisor"
 PURGE: Final = "purge"
 IMAGE_LOOK_S: Final = 10.0
 """Between looks for a newer image, in seconds."""
+
+LOOK_INSIDE_S: Final = 10.0
 
 READY_WAIT_MS: Final = 250
 """How long one look for the harness's report waits for its live stream, in milliseconds."""
@@ -193,6 +195,15 @@ class Fleet:
         await self.apply(name, restart="restart", lift=True)
         await self.settled(name)
         return self.status(name)
+
+    async def lacks(self, name: str, packages: Sequence[str]) -> list[str]:
+        """Which of them its container, which runs, has neither as a program nor as a package."""
+        found = []
+        for package in packages:
+            look = ("sh", "-c", 'command -v "$1" || dpkg-query -W "$1" || test -e "/run/current-system/sw/bin/$1"')
+            done = await self._runtime.exec(name, (*look, "sh", package), timeout_s=LOOK_INSIDE_S)
+            found += [package] if done.status else []
+        return found
 
     async def logs(self, name: str, lines: int) -> tuple[str, ...]:
         return await self._runtime.logs(name, lines)

@@ -6,7 +6,7 @@ tags are made once, and a row leaves `approved` only when all else is done. Whil
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeVar
 
 import structlog
@@ -47,6 +47,10 @@ class Host(Protocol):
 
     async def purge(self, name: str) -> None:
         """Returns once nothing of it is left."""
+        ...
+
+    async def lacks(self, name: str, packages: Sequence[str]) -> list[str]:
+        """Those that its container, which runs, has not."""
         ...
 
     async def logs(self, name: str, lines: int) -> tuple[str, ...]: ...
@@ -157,9 +161,18 @@ class _Deployed:
         except Refused as error:
             return str(error)
         if status is ContainerStatus.RUNNING or (status is ContainerStatus.STOPPED and not self._approval.kind.spawns):
-            return ""
+            return await self._lacking(file, status)
         tail = "\n".join(await self._host.logs(name, LOG_LINES))
         return f"{name} did not come up with it. Its last lines:\n{tail}"
+
+    async def _lacking(self, file: AgentFile, status: ContainerStatus) -> str:
+        """Whether what the file names is not there; of a container that does not run nobody can tell."""
+        name = self._approval.agent
+        if not file.packages or status is not ContainerStatus.RUNNING:
+            return ""
+        missing = ", ".join(await self._host.lacks(name, file.packages))
+        advice = "put them into [images] packages and run hive image build, or install them where agents run"
+        return f"the container of {name} lacks {missing}; {advice}" if missing else ""
 
     async def _give(self, file: AgentFile) -> ContainerStatus | None:
         approval = self._approval
