@@ -46,12 +46,11 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 ROOT: Final = Path(__file__).parents[2]
 
 ASKING: Final = [
-    *points(Requests._propose, only=("commit = await", "await self._ledger.add")),
+    *points(Requests._propose, only=("await self._ledger.add",)),
     *points(Ledger.tell, only=("await self._append",)),
     *points(Commands._have_answered, only=("await persist",)),
 ]
 SAYING_NO: Final = [
-    *points(Approvals._decide, only=("moved = await",)),
     *points(Ledger.move, only=("await self.tell",)),
     *points(Approvals._follow, only=("await asyncio.to_thread(tag)",)),
 ]
@@ -71,11 +70,11 @@ FAILING: Final = [
     *points(_Deployed._give_back, only=("async with",)),
 ]
 SPAWNING: Final = [
-    *points(Fleet.spawn, only=("unit.configure", "await self.settled")),
+    *points(Fleet.spawn, only=("await self.settled",)),
     *points(Ledger.end_draft, only=("await", "self.store")),
 ]
 UNSPAWNING: Final = [
-    *points(Fleet.unspawn, only=("unit.want",)),
+    *points(Fleet.unspawn, only=("await",)),
     *points(Fleet._apply_if_there, only=("await self.settled",)),
 ]
 DISCARDING: Final = points(Drafts.drop, only=("await",))

@@ -144,6 +144,7 @@ HOSTILE: dict[str, list[tuple[str, str, bytes]]] = {
     "bytes together": [PLAIN, ("100644", "big", b"\0" * (5 * 1024**2))],
     "git index-pack refused it": [PLAIN, ("100644", ".git", b"x")],
     "git index-pack refused": [PLAIN, ("100644", ".GIT", b"x")],
+    "hasDotdot": [PLAIN, ("100644", "..", b"x")],
     "hasDotgit": [PLAIN, ("100644", ".g\u200cit", b"x")],
 }
 """What is told → the files that it is told of."""
@@ -160,6 +161,22 @@ def test_a_hostile_tree_is_refused_with_its_reason_and_leaves_nothing(
         repository.propose("p1", bundle, sha)
     assert objects(repository) == before
     assert [path.name for path in repository.path.parent.iterdir()] == ["ada.git"]
+
+
+@pytest.mark.parametrize("name", ["home/.claude/settings.json", ".hive/x", "harness.json", "agents/lin/x"])
+def test_no_seed_is_one_of_the_hives_own_files(repository: ConfigRepository, clone: Clone, name: str) -> None:
+    path = clone.path / "seed" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("x")
+    sha = clone.write(agent_toml="")
+    with pytest.raises(ConfigRefused, match="one of the hive's own"):
+        repository.propose("p1", clone.bundle(sha), sha)
+
+
+def test_a_commit_that_is_here_needs_no_bundle(repository: ConfigRepository) -> None:
+    main = str(repository.main())
+    assert repository.propose("p1", b"", main[:10]) == main
+    assert repository.tagged(Tag.PROPOSAL, "p1") == main
 
 
 def test_a_mistake_in_agent_toml_is_told_with_its_line(repository: ConfigRepository, clone: Clone) -> None:

@@ -55,7 +55,8 @@ class ConfigRepository:
     def create(self, files: Mapping[str, bytes], *, author: str, message: str) -> str:
         """Its first commit, on `main`; what is there already stays as it is. Returns `main`."""
         self.path.mkdir(parents=True, exist_ok=True)
-        self._git.run("init", "--quiet", "--bare", "--template=", "--initial-branch=main", str(self.path))
+        if not (self.path / "HEAD").is_file():
+            self._git.run("init", "--quiet", "--bare", "--template=", "--initial-branch=main", str(self.path))
         if found := self.main():
             return found
         first = self.commit(files, parent=None, author=author, message=message)
