@@ -55,7 +55,7 @@ class ConfigRepository:
     def create(self, files: Mapping[str, bytes], *, author: str, message: str) -> str:
         """Its first commit, on `main`; what is there already stays as it is. Returns `main`."""
         self.path.mkdir(parents=True, exist_ok=True)
-        if not (self.path / "HEAD").is_file():
+        if not (self.path / "objects" / "info").is_dir():  # what git makes last
             self._git.run("init", "--quiet", "--bare", "--template=", "--initial-branch=main", str(self.path))
         if found := self.main():
             return found
