@@ -19,6 +19,13 @@ in
   imports = [ ./options.nix ];
 
   config = lib.mkIf cfg.enable {
+    assertions = [
+      {
+        assertion = config.hyperhive == import ./mirror.nix { inherit (cfg) configFile; };
+        message = "options under `hyperhive` mirror agent.toml, which alone holds: change it there, by an approval.";
+      }
+    ];
+
     boot.isContainer = true;
 
     environment.systemPackages = [

@@ -1,5 +1,38 @@
-{ lib, pkgs, ... }:
 {
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  said = import ./mirror.nix { inherit (config.services.hyperhive.agent) configFile; };
+  mirrored =
+    type: text:
+    lib.mkOption {
+      inherit type;
+      description = "${text} Read from `agent.toml`, so that modules beside it can go by it; to change it, change that file.";
+    };
+  listOrNull = lib.types.nullOr (lib.types.listOf lib.types.str);
+in
+{
+  options.hyperhive = {
+    model = mirrored (lib.types.nullOr lib.types.str) "Its model; null for the hive's." // {
+      default = said.model;
+    };
+    allowedBashPatterns =
+      mirrored listOrNull "Shell commands that need no asking; null for any." // {
+        default = said.allowedBashPatterns;
+      };
+    allowedRecipients =
+      mirrored listOrNull "Whom it may write to besides operator and manager; null for all." // {
+        default = said.allowedRecipients;
+      };
+    extraMcpServers =
+      mirrored (lib.types.attrsOf lib.types.anything) "Further MCP servers, by name." // {
+        default = said.extraMcpServers;
+      };
+  };
+
   options.services.hyperhive.agent = {
     enable = lib.mkEnableOption "one agent of a hyperhive: its harness, and its engine as another user";
 
