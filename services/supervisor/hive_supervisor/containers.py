@@ -48,7 +48,7 @@ def spec_for(agent: Agent, *, premises: Premises, password: str) -> ContainerSpe
     """The container of `agent`."""
     config, data_dir, address = premises.config, premises.data_dir, premises.address
     folder = data_dir / "agents" / agent.name
-    socket = Path(address.url.removeprefix("unix://")) if address.url.startswith("unix://") else None
+    socket = socket_of(address)
     return ContainerSpec(
         name=agent.name,
         state_dir=folder / "state",
@@ -63,6 +63,11 @@ def spec_for(agent: Agent, *, premises: Premises, password: str) -> ContainerSpe
         limits=_limits(agent, config),
         network=agent.config.network or config.network,
     )
+
+
+def socket_of(address: RedisAddress) -> Path | None:
+    """Where the server listens, if it is reached by a socket."""
+    return Path(address.url.removeprefix("unix://")) if address.url.startswith("unix://") else None
 
 
 def _limits(agent: Agent, config: SupervisorSettings) -> Limits:

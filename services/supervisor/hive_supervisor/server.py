@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import stat
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -27,13 +29,19 @@ log = structlog.get_logger()
 
 
 class Server:
-    """Users, groups and registry are restored as one; each step may be repeated."""
+    """Users, groups and registry are restored as one; each step may be repeated.
 
-    def __init__(self, bus: RedisBus, admin: RedisAdmin, *, principals: Principals, fleet: Fleet) -> None:
+    `socket`: the server's, where it is reached by one and agents have user ids of their own.
+    """
+
+    def __init__(
+        self, bus: RedisBus, admin: RedisAdmin, *, principals: Principals, fleet: Fleet, socket: Path | None = None
+    ) -> None:
         self._bus = bus
         self._admin = admin
         self._principals = principals
         self._fleet = fleet
+        self._socket = socket
         self._run_id = ""
         self._replicas: frozenset[str] = frozenset()
 
@@ -77,4 +85,25 @@ class Server:
         await self._principals.ensure_services()
         await self._fleet.restore()
         await self._fleet.note("redis", OPEN if await self._admin.is_open() else "")
+        await self._fleet.note("socket", await asyncio.to_thread(why_closed, self._socket) if self._socket else "")
         self._run_id = facts.run_id
+
+
+def why_closed(socket: Path) -> str:
+    """Why agents with user ids of their own cannot reach it, as a sentence; empty when they can, or nobody can tell.
+
+    They are given its folder: what is above that does not matter.
+    """
+    try:
+        folder, mode = socket.parent.stat().st_mode, socket.stat().st_mode
+    except OSError:
+        return ""
+    if not folder & stat.S_IXOTH:
+        mend = f"chmod o+x {socket.parent}"
+    elif not mode & stat.S_IWOTH:
+        mend = f"chmod o+w {socket}, or unixsocketperm 777 in its configuration"
+    else:
+        return ""
+    return (
+        f"Agents have user ids of their own, and Redis' socket {socket} is closed to them: {mend}. Each has a password."
+    )

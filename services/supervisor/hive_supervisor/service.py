@@ -22,7 +22,7 @@ from hive_supervisor.approvals.deployment import Deployment
 from hive_supervisor.approvals.ledger import Ledger
 from hive_supervisor.commands import Commands
 from hive_supervisor.configs.configs import Configs
-from hive_supervisor.containers import MIB, Premises, agents_logs
+from hive_supervisor.containers import MIB, Premises, agents_logs, socket_of
 from hive_supervisor.fleet import SOURCE, Fleet
 from hive_supervisor.id_ranges import Claim, claim
 from hive_supervisor.logs import LogBounds
@@ -96,7 +96,8 @@ async def serve(
     await recover(store, bus)
     registry = Registry(bus, premises.config, choice, premises.data_dir)
     fleet = Fleet(premises, bus=bus, store=store, runtime=runtime, principals=principals, registry=registry)
-    server = Server(bus, admin, principals=principals, fleet=fleet)
+    socket = socket_of(premises.address) if os.geteuid() == 0 else None
+    server = Server(bus, admin, principals=principals, fleet=fleet, socket=socket)
     log.info("supervisor started", runtime=runtime.name, reason=choice.reason, isolation=runtime.isolation)
     try:
         with closing(ApprovalWriter(premises.data_dir / "approvals.sqlite")) as book:
