@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.nspawn_host import TreeImage
 
 from hive_contracts.errors import Unavailable
+from hive_supervisor.runtimes import nixos, nspawn_unit
+from hive_supervisor.runtimes.base import Limits
+from hive_supervisor.runtimes.nspawn import NspawnRuntime
 from hive_supervisor.runtimes.systemd_bus import SystemdBus
 from hive_supervisor.runtimes.systemd_units import path_of, unit_of, unit_state
 
@@ -41,6 +45,26 @@ def test_what_stays_after_its_end_does_not_run() -> None:
     assert state.has_ended
     assert not state.runs
     assert state.exit_status == 0
+
+
+def test_what_systemd_ended_for_its_memory_is_told_so_by_both_back_ends(tmp_path: Path) -> None:
+    """On cgroups of version 2 a unit ends with this result; the units ask for it by their `OOMPolicy`."""
+    shown = {
+        "ActiveState": "failed",
+        "SubState": "failed",
+        "Result": "oom-kill",
+        "ExecMainCode": 2,
+        "ExecMainStatus": 9,
+    }
+    nspawn = NspawnRuntime(tmp_path, "0123456789abcdef", lambda _: TreeImage("v1", tmp_path))
+    ends = [
+        nspawn._exit_of(unit_state("hive-456789abcdef-ada.service", shown)),
+        nixos._exit_of(unit_state("container@ada.service", shown)),
+    ]
+    assert [(end.name, end.signal, end.oom) for end in ends] == [("ada", 9, True)] * 2
+    made = nspawn_unit.Made(command=("x",), image="v1", id_base=1, log_file=tmp_path, limits=Limits(memory_bytes=4096))
+    wanted = nspawn_unit.properties("ada", made)
+    assert (wanted["OOMPolicy"], wanted["MemoryMax"], wanted["MemorySwapMax"]) == ("stop", 4096, 0)
 
 
 def test_an_amount_that_systemd_does_not_know_is_none() -> None:
