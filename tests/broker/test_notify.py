@@ -13,7 +13,7 @@ from hive_broker.crashes import Crashes
 from hive_broker.directory import Directory
 from hive_broker.known import Known
 from hive_broker.mail import Mail
-from hive_broker.notify import Notifier, login_needed
+from hive_broker.notify import NOTICES, Notifier, login_needed
 from hive_contracts import streams
 from hive_contracts.agents import (
     AgentFlooding,
@@ -24,6 +24,8 @@ from hive_contracts.agents import (
     ContainerStarted,
     TurnState,
 )
+from hive_contracts.approvals import ApprovalKind, ApprovalResolved, ApprovalState, ApprovalView
+from hive_contracts.drafts import DraftChanged, DraftEnded, DraftView
 from hive_contracts.envelope import Envelope, Payload
 from hive_contracts.messages import MessageDelivered
 from hive_contracts.names import MANAGER, OPERATOR
@@ -202,3 +204,57 @@ def test_a_lacking_login_is_one_fact_an_hour() -> None:
     (append,) = login_needed("ada", [says(TurnState.IDLE)] + [says(TurnState.NEEDS_LOGIN)] * 9, hour=5)
     assert (append.stream, append.envelope.id) == (streams.EVENTS, "ada:needs_login:5")
     assert append.envelope.payload(AgentNeedsLogin) == AgentNeedsLogin(agent="ada", detail="no credentials")
+
+
+def approval(kind: ApprovalKind, state: ApprovalState, *, requester: str = MANAGER) -> ApprovalResolved:
+    now = datetime.now(UTC)
+    view = ApprovalView(
+        id="a-1",
+        kind=kind,
+        agent="ada",
+        requester=requester,
+        state=state,
+        commit="" if kind is ApprovalKind.PURGE else "c" * 40,
+        pattern="git *" if kind is ApprovalKind.PERMISSION_PATTERN else "",
+        requested_at=now,
+        expires_at=now,
+        note="so be it",
+    )
+    return ApprovalResolved(approval=view)
+
+
+DRAFT = DraftView(name="lin", author=MANAGER, created_at=datetime.now(UTC), commit="c", committed_at=datetime.now(UTC))
+
+
+@pytest.mark.parametrize(
+    ("payload", "told"),
+    [
+        (approval(ApprovalKind.PURGE, ApprovalState.DEPLOYED), {MANAGER: "the purge of ada, was approved and nothing"}),
+        (
+            approval(ApprovalKind.SPAWN_COMMIT, ApprovalState.DEPLOYED),
+            {MANAGER: "for ada, was approved and it is there"},
+        ),
+        (
+            approval(ApprovalKind.APPLY_COMMIT, ApprovalState.CHANGES_REQUESTED),
+            {MANAGER: "The operator says: so be it"},
+        ),
+        (approval(ApprovalKind.APPLY_COMMIT, ApprovalState.APPROVED), {}),
+        (approval(ApprovalKind.APPLY_COMMIT, ApprovalState.DEPLOYED, requester=OPERATOR), {}),
+        (
+            approval(ApprovalKind.APPLY_COMMIT, ApprovalState.FAILED, requester=OPERATOR),
+            {MANAGER: "what ran before runs again", OPERATOR: "what ran before runs again"},
+        ),
+        (
+            approval(ApprovalKind.PERMISSION_PATTERN, ApprovalState.FAILED, requester="ada"),
+            {"ada": "git * without asking", MANAGER: "but failed", OPERATOR: "but failed"},
+        ),
+        (DraftChanged(draft=DRAFT), {}),
+        (DraftChanged(draft=DRAFT, taken_over=True), {MANAGER: "took over the draft of lin"}),
+        (DraftEnded(draft=DRAFT, became=False), {MANAGER: "is discarded"}),
+        (DraftEnded(draft=DRAFT, became=True), {}),
+    ],
+)
+def test_who_asked_hears_what_became_of_it(payload: Payload, told: dict[str, str]) -> None:
+    notice = NOTICES[payload.TYPE](fact(payload))
+    assert set(notice.people) == set(told)
+    assert all(words in notice.body for words in told.values())

@@ -34,6 +34,9 @@ def _handler(api: FakeApi) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             self.respond("POST", json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
 
+        def do_PUT(self) -> None:
+            self.respond("PUT", json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
         def do_DELETE(self) -> None:
             self.respond("DELETE", None)
 

@@ -113,6 +113,10 @@ def test_always_proposes_the_pattern_and_changes_nothing_yet(tmp_path: Path) -> 
         assert proposed == [
             PatternProposed(agent=AGENT, tool="Bash", pattern="touch made *", question_id=question.id),
         ]
+        commands = [
+            one for one in await told(world.bus, streams.COMMANDS_SUPERVISOR) if one.type == PatternProposed.TYPE
+        ]
+        assert [one.payload(PatternProposed) for one in commands] == proposed, "the supervisor makes a request of it"
         await begin(world, "!bash touch made")
         await answer(world, "no")
         await world.outside.turn_end()

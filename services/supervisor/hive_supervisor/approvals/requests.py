@@ -83,8 +83,11 @@ class Requests:
 
     async def pattern(self, fact: PatternProposed) -> Asked:
         """From an operator's `always`: nothing to ask for when the agent has the pattern by now."""
-        if self._agents.config(fact.agent) is None:
+        config = self._agents.config(fact.agent)
+        if config is None:
             raise AgentDestroyed(f"{fact.agent} is there no more")
+        if fact.pattern in (config.policy.bash_patterns or ()):
+            return {}
         async with self._configs.lock(fact.agent):
             repository = await asyncio.to_thread(self._configs.opened, fact.agent)
             base = await asyncio.to_thread(repository.main)
