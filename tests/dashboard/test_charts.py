@@ -10,23 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.dashboard.opened import opened
-from tests.support.redis_server import RedisServer
-from tests.support.waiting import until
 
 from hive_contracts.agents import TurnOutcome
 from hive_contracts.approvals import ApprovalKind, ApprovalState, ApprovalView
 from hive_contracts.envelope import Envelope
 from hive_contracts.turns import TurnEnded, Usage
-from hive_dashboard.activity import SLOTS, Activity
 from hive_dashboard.approval_queue import queue_chart
-from hive_dashboard.charts import BOTTOM, LEFT, RIGHT, TOP, Chart, Line, Shape, Spark, Steps, ranks_of
+from hive_dashboard.charts import BOTTOM, LEFT, RIGHT, TOP, Chart, Line, Shape, Steps, ranks_of
 from hive_dashboard.figures import MONEY, NUMBERS, RANGES, SIZES, TIMES, figures_of
 from hive_dashboard.render import Renderer
 from hive_runtime.memory_bus import MemoryBus
 from hive_runtime.records.approvals import ApprovalWriter
 from hive_runtime.records.events import EventWriter
 from hive_runtime.records.stats import StatsReader
-from hive_runtime.redis_bus import RedisBus
 
 NOW = datetime(2030, 1, 31, 9, 7, tzinfo=UTC)
 DAY = RANGES[1].steps(NOW)
@@ -113,13 +109,6 @@ def test_ranks_are_the_largest_first() -> None:
     assert [(rank.name, rank.share) for rank in ranks] == [("b", 100), ("a", 25)]
 
 
-def test_a_spark_says_in_words_what_it_shows() -> None:
-    spark = Renderer().environment.from_string('{% from "parts/charts.html" import spark %}{{ spark(one) }}')
-    html = spark.render(one=Spark("3 turns in the last hour", (0.0, 1.0, 2.0)))
-    assert html.count("<rect") == 2
-    assert 'aria-label="3 turns in the last hour"' in html
-
-
 def ended(number: int, **facts: object) -> TurnEnded:
     base = {"turn_id": f"t-{number}", "seq": 0, "outcome": TurnOutcome.OK, "duration_ms": 1000 * (number + 1)}
     return TurnEnded.model_validate(base | facts)
@@ -190,54 +179,42 @@ def test_the_page_of_figures_shows_each_range_and_no_other(tmp_path: Path) -> No
     asyncio.run(scenario())
 
 
-def test_turns_of_the_last_hour_are_counted_once_stored_or_live(tmp_path: Path) -> None:
-    stored = an_hour_ago(40)
-    record(tmp_path, (stored, ended(1)))
-    activity = Activity(tmp_path)
-
-    async def scenario() -> None:
-        await activity.follow(["ada", "new"])
-        activity.ended("ada", datetime.fromtimestamp(stored.timestamp() // 0.001 / 1000, UTC))  # told again at start
-        activity.ended("ada", datetime.now(UTC))
-        activity.ended("nobody", datetime.now(UTC))
-
-    asyncio.run(scenario())
-    spark = activity.spark("ada")
-    assert (sum(spark.values), len(spark.values)) == (2, SLOTS)
-    assert spark.label == "2 turns in the last hour"
-    assert activity.spark("new").label == "0 turns in the last hour"
-
-
-def test_a_turn_that_ends_is_in_the_small_chart(redis: RedisServer, tmp_path: Path) -> None:
-    async def scenario() -> None:
-        bus = RedisBus(redis.address, load_functions=True)
-        async with opened(bus, tmp_path, broker=False) as hive:
-            await hive.scene.agent("ada")
-            await hive.scene.live("ada", ended(1))
-            await until(lambda: sum(hive.dashboard.parts.activity.spark("ada").values) == 1)
-        await bus.aclose()
-
-    asyncio.run(scenario())
-
-
-def test_the_queue_of_approvals_is_counted_over_time(tmp_path: Path) -> None:
-    store = ApprovalWriter(tmp_path / "approvals.sqlite")
+def propose(data_dir: Path, now: datetime) -> None:
+    """Two approvals, asked for 20 and 10 hours ago; the first was denied 5 hours ago."""
+    store = ApprovalWriter(data_dir / "approvals.sqlite")
     for number, hours in enumerate((20, 10)):
         view = ApprovalView(
             id=f"ap-{number}",
-            kind=next(iter(ApprovalKind)),
+            kind=ApprovalKind.APPLY_COMMIT,
             agent="ada",
             requester="hm1nd",
             state=ApprovalState.PENDING,
             commit="c",
             base="",
-            requested_at=NOW - timedelta(hours=hours),
-            expires_at=NOW + timedelta(days=9),
+            requested_at=now - timedelta(hours=hours),
+            expires_at=now + timedelta(days=9),
         )
         store.add(view, "")
         if number == 0:
-            store.move(view, ApprovalState.DENIED, at=NOW - timedelta(hours=5))
+            store.move(view, ApprovalState.DENIED, at=now - timedelta(hours=5))
     store.close()
+
+
+def test_the_queue_of_approvals_is_counted_over_time(tmp_path: Path) -> None:
+    propose(tmp_path, NOW)
     (line,) = queue_chart(tmp_path, NOW).lines
     assert [line.values[index] for index in (5, 15, 35, 47)] == [0, 1, 2, 1]
     assert all(value == 0 for value in queue_chart(tmp_path / "none", NOW).lines[0].values)
+
+
+def test_the_front_page_shows_the_queue_when_something_waited(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with opened(MemoryBus(), tmp_path, broker=False) as hive:
+            await hive.sign_in()
+            assert 'id="chart-approvals"' not in (await hive.browser.get("/")).text
+            propose(tmp_path, datetime.now(UTC))
+            assert 'id="chart-approvals"' in (await hive.browser.get("/")).text
+            (tmp_path / "approvals.sqlite").write_text("no store any more")
+            assert (await hive.browser.get("/")).status_code == 200
+
+    asyncio.run(scenario())

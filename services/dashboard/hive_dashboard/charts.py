@@ -19,8 +19,6 @@ RIGHT: Final = 354
 TOP: Final = 38
 BOTTOM: Final = 152
 TIME_LABELS: Final = 4
-SPARK_HEIGHT: Final = 20
-SPARK_STEP: Final = 4
 
 Values = tuple[float | None, ...]
 """One for each step, oldest first; None where there is nothing to tell."""
@@ -234,27 +232,6 @@ def ranks_of(amounts: Sequence[tuple[str, float]], words: Callable[[float], str]
     ordered = sorted(amounts, key=lambda item: (-item[1], item[0]))[:limit]
     most = max((value for _, value in ordered), default=0.0)
     return [Rank(name, words(value), _short(100 * value / most)) for name, value in ordered if value > 0]
-
-
-@dataclass(frozen=True, slots=True)
-class Spark:
-    """A chart of a line's height, without axes: `label` says in words what it shows."""
-
-    label: str
-    values: tuple[float, ...]
-
-    @property
-    def width(self) -> int:
-        return SPARK_STEP * max(1, len(self.values))
-
-    @property
-    def bars(self) -> tuple[Bar, ...]:
-        most = max(self.values, default=0.0)
-        return tuple(self._bar(index, value / most) for index, value in enumerate(self.values) if value > 0)
-
-    def _bar(self, index: int, share: float) -> Bar:
-        height = _short(max(1.5, (SPARK_HEIGHT - 1) * share))
-        return Bar(SPARK_STEP * index, _short(SPARK_HEIGHT - height), SPARK_STEP - 1, height)
 
 
 def _most(values: Values) -> float:

@@ -8,7 +8,6 @@ from hive_contracts import streams
 from hive_contracts.agents import AgentCreated, AgentStateChanged
 from hive_contracts.envelope import Envelope, MalformedEnvelope
 from hive_contracts.turns import TurnEnded
-from hive_dashboard.activity import Activity
 from hive_dashboard.commands import ANSWERS, Commands
 from hive_dashboard.live import Live, position_of
 from hive_dashboard.metrics import Metrics, count
@@ -40,7 +39,6 @@ class Feed:
         live: Live,
         commands: Commands,
         metrics: Metrics,
-        activity: Activity,
     ) -> None:
         self._bus = bus
         self._snapshots = snapshots
@@ -48,7 +46,6 @@ class Feed:
         self._commands = commands
         self._metrics = metrics
         self._seen: dict[str, str] = {}  # what came before this dashboard is read again for the pages, not for figures
-        self._activity = activity
         self._cursors: dict[str, str] = {}
         self._agent_of: dict[str, str] = {}
 
@@ -83,7 +80,6 @@ class Feed:
             self._cursors[streams.EVENTS] = await self._bus.last_id(streams.EVENTS)
             await self._snapshots.refresh(states=True)
         self._agent_of = {streams.live(agent.name): agent.name for agent in self._snapshots.current.agents}
-        await self._activity.follow(self._agent_of.values())
         for stream in self._agent_of.keys() - self._cursors.keys():
             last = await self._bus.last_id(stream)
             self._seen[stream] = last if at_start else "0-0"
@@ -114,8 +110,6 @@ class Feed:
         if envelope.type in ANSWERS:
             self._commands.handle_live(agent, envelope)
             return
-        if envelope.type == TurnEnded.TYPE:
-            self._activity.ended(agent, from_milliseconds(entry_time(entry.id)))
         turn_id, seq = envelope.data.get("turn_id"), envelope.data.get("seq")
         event = RecordedEvent(
             entry.id,

@@ -13,7 +13,6 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hive_contracts.messages import MessageView
-from hive_dashboard.activity import Activity
 from hive_dashboard.audit import who
 from hive_dashboard.auth import CSRF_FIELD, CSRF_HEADER, Auth, Session
 from hive_dashboard.commands import Commands
@@ -73,7 +72,6 @@ class Parts:
     snapshots: Snapshots
     hub: Hub
     live: Live
-    activity: Activity
     commands: Commands
     inbox: OperatorInbox
     messages: MessageReader

@@ -71,6 +71,7 @@ class Renderer:
         self.environment.filters |= {
             "age": self._age,
             "left": self._left,
+            "exactly": exactly,
             "badge": badge_of,
             "sign_in_host": sign_in_host,
             "steering": steering_of,
@@ -225,6 +226,10 @@ def _aware(time: datetime) -> datetime:
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (OverflowError, ValueError):
         return time.replace(tzinfo=UTC)
+
+
+def exactly(time: datetime) -> str:
+    return f"{_aware(time):%d %b %H:%M} UTC"
 
 
 def between(start: datetime, end: datetime) -> str:

@@ -13,7 +13,6 @@ import uvicorn
 
 from hive_contracts import streams
 from hive_contracts.names import OPERATOR
-from hive_dashboard.activity import Activity
 from hive_dashboard.app import create_app
 from hive_dashboard.auth import Attempts, Auth, read_api_token
 from hive_dashboard.commands import Answers, Commands
@@ -86,7 +85,6 @@ class Dashboard:
             live=self.parts.live,
             commands=self.parts.commands,
             metrics=self.parts.metrics,
-            activity=self.parts.activity,
         )
         self.app = create_app(self.parts)
 
@@ -199,7 +197,6 @@ def build(config: DashboardSettings, data_dir: Path, bus: Bus, *, clock: Callabl
         ),
         hub=hub,
         live=Live(hub, renderer),
-        activity=Activity(data_dir, clock=clock),
         commands=Commands(bus, Answers(), answer_s=config.answer_timeout_s, command_s=config.command_timeout_s),
         inbox=OperatorInbox(bus, messages),
         messages=messages,

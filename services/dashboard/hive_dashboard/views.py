@@ -16,7 +16,7 @@ from hive_contracts.messages import MessageView
 from hive_contracts.questions import QuestionView
 from hive_contracts.retention import RetentionSwept
 from hive_dashboard.cards import Card
-from hive_dashboard.charts import Steps
+from hive_dashboard.charts import Chart, Steps
 from hive_dashboard.diff import DiffFile
 from hive_dashboard.figures import Figures
 from hive_dashboard.kept import Kept
@@ -162,6 +162,7 @@ class HomePage:
     drafts: tuple[DraftView, ...] = ()
     spawn: SpawnForm = SpawnForm()
     kept: tuple[Kept, ...] = ()
+    queue: Chart | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,9 @@ from hive_contracts.ids import new_id
 from hive_contracts.messages import MessageKind, MessageView
 from hive_contracts.models import AgentConfig
 from hive_contracts.names import check_agent_name
+from hive_dashboard.approval_queue import queue_chart
 from hive_dashboard.auth import Session
+from hive_dashboard.charts import Chart
 from hive_dashboard.errors import InvalidRequest
 from hive_dashboard.pages.shell import make_shell
 from hive_dashboard.parts import Parts, PartsOf, SignedIn
@@ -37,6 +39,7 @@ async def render_home(
     chosen = chosen or Filter()
     found = await asyncio.to_thread(messages_of, parts, chosen, limit=FLOW_LENGTH) if chosen.active else None
     kept = await asyncio.to_thread(parts.kept.of, parts.snapshots.current.agents)
+    queue = await asyncio.to_thread(_queue_of, parts)
     now = parts.snapshots.current
     names = tuple(agent.name for agent in now.present)
     view = HomePage(
@@ -51,8 +54,17 @@ async def render_home(
         chosen=chosen,
         spawn=spawn or SpawnForm(),
         kept=kept,
+        queue=queue,
     )
     return parts.renderer.page(view)
+
+
+def _queue_of(parts: Parts) -> Chart | None:
+    """Blocks. None while the store of approvals cannot be read: the page is more than this chart."""
+    try:
+        return queue_chart(parts.data_dir, parts.clock())
+    except HiveError:
+        return None
 
 
 def messages_of(parts: Parts, chosen: Filter, *, before: str | None = None, limit: int) -> list[MessageView]:
