@@ -23,6 +23,8 @@ PAGES: Final = (
     "/dead-letters",
     "/retention",
     "/settings",
+    "/settings/access",
+    "/audit",
     "/palette",
     "/agents/hm1nd",
     "/agents/lin",

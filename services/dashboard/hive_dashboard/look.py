@@ -77,7 +77,6 @@ LEET: Final = {
     "Dead letters": "D34D L3TT3RS",
     "Settings": "S3TT1NGS",
     "Retention": "R3T3NT10N",
-    "Drafts": "DR4FTS",
     "Audit": "4UD1T",
 }
 """Headings as the first hive had them. Screen readers are given the plain ones."""

@@ -18,7 +18,7 @@ from hive_runtime.settings import FILE_NAME, read_file
 _PACKAGED: Final = Path(__file__).parent / "settings.md"
 _CHECKOUT: Final = Path(__file__).parents[3] / "docs" / "settings.md"
 _SECTION: Final = re.compile(r"## `\[(\w+)\]`")
-_ROW: Final = re.compile(r"\| `(\w+)` \| (.*?) \| (.*) \|$")
+_ROW: Final = re.compile(r"\| `(\w+)` \| (.*?) \| ?(.*?) *\|$")
 _LINK: Final = re.compile(r"\[([^\]]+)\]\([^)]+\)")
 _SECRET: Final = re.compile("password|secret|token|key$")
 

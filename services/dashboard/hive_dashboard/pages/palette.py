@@ -19,6 +19,8 @@ PAGES: Final = (
     Place("Dead letters", "/dead-letters", "messages that were given up"),
     Place("Retention", "/retention", "what the last sweep removed"),
     Place("Settings", "/settings", "look, keys, notifications, the hive's settings"),
+    Place("Access", "/settings/access", "tokens and signed-in browsers"),
+    Place("Audit", "/audit", "what operators did"),
 )
 
 router = APIRouter()
@@ -32,4 +34,5 @@ async def palette(parts: PartsOf, session: SignedIn) -> str:
 
 def _places(agent: AgentView) -> Iterator[Place]:
     yield Place(agent.name, f"/agents/{agent.name}", "its turns and controls")
+    yield Place(f"{agent.name} figures", f"/agents/{agent.name}/stats", "over hours and days")
     yield Place(f"{agent.name} messages", f"/messages?agent={agent.name}", "to and from it")
