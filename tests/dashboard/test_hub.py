@@ -150,3 +150,18 @@ def test_an_idle_stream_is_kept_alive() -> None:
 
 def test_every_line_of_a_fragment_is_a_data_line() -> None:
     assert encode("a", "one\r\ntwo\n\nthree") == b"event: a\ndata: one\ndata: two\ndata: \ndata: three\n\n"
+
+
+def test_clients_at_the_same_place_share_one_piece() -> None:
+    async def scenario(hub: Hub) -> None:
+        cursor = hub.cursor("home")
+        streams = [await started(hub, "home", cursor) for _ in range(3)]
+        hub.publish("home", "a", "text")
+        first, *others = [await anext(stream) for stream in streams]
+        assert all(chunk is first for chunk in others)
+        hub.publish("home", "b", "more")
+        assert b"event: b" in await anext(streams[0])
+        late = await anext(await started(hub, "home", cursor))
+        assert late.count(b"event:") == 2
+
+    run(scenario)

@@ -2,7 +2,8 @@
 
 A page names the cursor of what it shows and gets everything after it. Whoever falls behind the ring, or comes with a
 cursor of a former process, gets one `reset` event and renders anew: nothing is guessed and no queue grows. Writes are
-coalesced: a client is woken at most once in `WINDOW_S` and takes all that is there in one piece.
+coalesced: a client is woken at most once in a window and takes all that is there in one piece, which is put together
+once for all that stand at the same place. The window grows with the clients, so that serving them all fits into it.
 """
 
 import asyncio
@@ -13,12 +14,14 @@ from dataclasses import dataclass
 from typing import Final
 
 WINDOW_S: Final = 0.02
+WINDOW_PER_CLIENT_S: Final = 60e-6
 KEEP_ALIVE_S: Final = 15.0
 RING_FRAMES: Final = 1_000
 RING_BYTES: Final = 512 * 1024
 WRITE_BYTES: Final = 256 * 1024
 """A single write to a client is not much longer than this."""
 
+KEEP_ALIVE: Final = b": keep-alive\n\n"
 RESET: Final = b"event: reset\ndata: reset\n\n"
 
 
@@ -54,8 +57,10 @@ class Ring:
         self.lost = lost
         self.news = asyncio.Event()
         self._weight = 0
+        self._pieces: dict[int, tuple[bytes, int]] = {}
 
     def add(self, frame: Frame) -> None:
+        self._pieces.clear()
         self.frames.append(frame)
         self._weight += frame.weight
         while len(self.frames) > RING_FRAMES or (self._weight > RING_BYTES and len(self.frames) > 1):
@@ -71,6 +76,21 @@ class Ring:
                 break
             found.append(frame)
         return found[::-1]
+
+    def piece(self, cursor: int, epoch: str) -> tuple[bytes, int]:
+        """What is above `cursor` in one piece, `WRITE_BYTES` or a little more, and where that leads."""
+        if found := self._pieces.get(cursor):
+            return found
+        parts: list[bytes] = []
+        size, place = 0, cursor
+        for frame in self.after(cursor):
+            parts.append(frame.encoded(epoch))
+            place = frame.number
+            size += len(parts[-1])
+            if size > WRITE_BYTES:
+                break
+        self._pieces[cursor] = made = b"".join(parts), place
+        return made
 
     def wake(self) -> None:
         self.news.set()
@@ -103,6 +123,7 @@ class Hub:
         self._rings: dict[str, Ring] = {}
         self._dirty: set[str] = set()
         self._flush: asyncio.TimerHandle | None = None
+        self._beat: asyncio.TimerHandle | None = None
         self._closed = False
         self._followers: dict[str, int] = {}
 
@@ -141,6 +162,7 @@ class Hub:
         """Chunks for one client, until `close`. After a `reset` only keep-alives follow: the page starts anew."""
         ring = self._ring(topic)
         self._followers[topic] = self._followers.get(topic, 0) + 1
+        self._start_beat()
         try:
             yield b"retry: 1000\n\n"
             position = cursor.number if cursor and cursor.epoch == self._epoch else None
@@ -148,8 +170,12 @@ class Hub:
                 yield RESET
             while not self._closed:
                 chunk, position = self._take(ring, position)
-                if chunk := chunk or await self._wait(ring):
-                    yield chunk
+                if not chunk:
+                    await ring.news.wait()
+                    if self._closed:
+                        break
+                    chunk, position = self._take(ring, position)
+                yield chunk or KEEP_ALIVE
         finally:
             self._followers[topic] -= 1
             if not self._followers[topic]:
@@ -161,23 +187,18 @@ class Hub:
             return b"", None
         if position < ring.lost:
             return RESET, None
-        parts: list[bytes] = []
-        size = 0
-        for frame in ring.after(position):
-            parts.append(frame.encoded(self._epoch))
-            position = frame.number
-            size += len(parts[-1])
-            if size > WRITE_BYTES:
-                break
-        return b"".join(parts), position
+        return ring.piece(position, self._epoch)
 
-    async def _wait(self, ring: Ring) -> bytes:
-        try:
-            async with asyncio.timeout(self._keep_alive_s):
-                await ring.news.wait()
-        except TimeoutError:
-            return b": keep-alive\n\n"
-        return b""
+    def _keep_alive(self) -> None:
+        """One timer for all: whoever is woken and finds nothing new says that the stream lives."""
+        self._beat = None
+        for ring in self._rings.values():
+            ring.wake()
+        self._start_beat()
+
+    def _start_beat(self) -> None:
+        if self._beat is None and self._followers and not self._closed:
+            self._beat = asyncio.get_running_loop().call_later(self._keep_alive_s, self._keep_alive)
 
     def _ring(self, topic: str) -> Ring:
         return self._rings.setdefault(topic, Ring(self._number))
@@ -186,7 +207,9 @@ class Hub:
         self._ring(topic).add(frame)
         self._dirty.add(topic)
         if self._flush is None:
-            self._flush = asyncio.get_running_loop().call_later(WINDOW_S, self._wake)
+            self._flush = asyncio.get_running_loop().call_later(
+                WINDOW_S + WINDOW_PER_CLIENT_S * self.clients, self._wake
+            )
 
     def _wake(self) -> None:
         self._flush = None

@@ -114,6 +114,9 @@ class Remembered:
         self._answers = answers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
         find: Callable[[], Slot | None] = lambda: scope.get("state", {}).get(_STATE)  # noqa: E731 - set on the way
 
         async def watched(message: Message) -> None:
