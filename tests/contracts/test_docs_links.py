@@ -79,3 +79,8 @@ def test_every_command_that_is_named_exists_with_its_options(page: Path) -> None
         known = {name for parameter in command.params for name in parameter.opts} | {"--help", "-h"}
         plain = re.sub(r"'[^']*'|\"[^\"]*\"", "", rest)
         assert set(OPTION.findall(plain)) <= known, f"`hive {verb}{rest}` has an option that is not there"
+
+
+def test_every_decision_is_listed_once() -> None:
+    listed = LINK.findall((ROOT / "docs" / "adr" / "README.md").read_text())
+    assert sorted(listed) == sorted(path.name for path in ROOT.glob("docs/adr/0*.md"))
