@@ -25,8 +25,8 @@ from hive_runtime.redis_dump import MARK, RedisDump
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 
 LOCAL: Final = [
-    *points(restore.restore, only=("_place", "url =", "shutil", "_take_place", "finish")),
-    *points(restore._take_place),
+    *points(restore.restore, only=("_place", "shutil", "_take_place", "finish")),
+    *points(restore._take_place, only=("os.sync", "staged.root.rename", "archive.sync")),
 ]
 EXEC: Final = list(points(RedisDump.load, only=("before =",)))
 NAMES: Final = {"approvals.sqlite", "hive.id", "hive.lock", "logs", "redis", "secrets", "agents"}
@@ -111,3 +111,43 @@ def test_a_server_that_is_away_leaves_nothing(backup: Path, tmp_path: Path) -> N
     assert "Redis does not answer" in away.stderr
     assert not (tmp_path / "hive").exists()
     assert _run(backup, tmp_path / "hive", "--redis", "http://nonsense").returncode == 2
+
+
+IN_A_MOUNT: Final = """
+set -e
+mount -t tmpfs none "$TARGET"
+mkdir "$TARGET/lost+found"
+hive() { "$PYTHON" -m hive_cli "$@" --data-dir "$TARGET"; }
+code=0; hive restore "$FILE" || code=$?
+[ $code = 137 ]
+[ -e "$TARGET/restoring" ]
+code=0; hive up || code=$?
+[ $code = 4 ]
+hive restore "$FILE"
+ls -A "$TARGET"
+code=0; hive restore "$FILE" || code=$?
+[ $code = 4 ]
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount; run the tests as root")
+def test_a_mount_point_is_filled_and_no_hive_starts_on_one_that_is_half_filled(backup: Path, tmp_path: Path) -> None:
+    plan, target = tmp_path / "plan", tmp_path / "mounted"
+    target.mkdir()
+    chosen = next(point for point in points(restore._fill) if point.text.startswith("archive.sync"))
+    strike_at(plan, chosen)
+    own = {**os.environ, **environment(plan, [chosen]), "KILL_WHO": "hive_cli"}
+    own |= {"TARGET": str(target), "FILE": str(backup), "PYTHON": sys.executable}
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", IN_A_MOUNT],
+        env=own,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "was cut short; run it again" in done.stderr
+    assert "is not empty" in done.stderr
+    assert set(done.stdout.split()) >= NAMES
+    assert "restoring" not in done.stdout.splitlines()

@@ -29,9 +29,12 @@ from hive_runtime.process import start_time
 from hive_runtime.redis_admin import MINIMUM_VERSION, RedisAdmin
 from hive_runtime.redis_dump import RedisDump
 from hive_runtime.redis_url import RedisAddress
+from hive_runtime.wiping import wipe
 
 STEPS: Final = 4
 UNPACKED: Final = "unpacked"
+OF_THE_DISK: Final = frozenset({"lost+found"})
+"""What a file system may have at its root."""
 
 
 Finish = Callable[[], None]
@@ -74,20 +77,35 @@ def check_target(data: DataDir) -> None:
         raise Refused(f"a hive runs on {data.root} (pid {pid}); restore into another directory with --data-dir")
     if data.root.is_symlink() or (data.root.exists() and not data.root.is_dir()):
         raise Refused(f"{data.root} is no directory; name another with --data-dir")
-    if data.root.is_dir() and any(data.root.iterdir()):
+    if _marker(data).exists():
+        return  # what is there is of a restore that was cut short
+    if data.root.is_dir() and {path.name for path in data.root.iterdir()} - OF_THE_DISK:
         raise Refused(f"{data.root} is not empty; restore into an empty or new directory with --data-dir")
-    if data.root.is_mount():
-        raise Refused(f"{data.root} is a mount point, which cannot be replaced at once; restore into a folder in it")
+
+
+def _marker(data: DataDir) -> Path:
+    return data.root / data_dir.RESTORING
+
+
+def _clear(data: DataDir) -> None:
+    """Take away what a restore that was cut short has put there, so that nothing but its mark is left."""
+    for path in data.root.iterdir() if _marker(data).exists() else ():
+        if path.name not in (OF_THE_DISK | {data_dir.RESTORING}):
+            wipe(path)
 
 
 @contextmanager
 def _beside(data: DataDir) -> Iterator[DataDir]:
     """A private folder of this restore, gone afterwards unless it took its place; what killed ones left goes, too."""
-    parent = data.root.parent
+    mounted = data.root.is_mount()
+    parent = data.root if mounted else data.root.parent
     try:
         parent.mkdir(parents=True, exist_ok=True)
         for left in leftovers(data):
             shutil.rmtree(left)
+        if mounted:
+            _clear(data)
+            _marker(data).touch()
         staged = DataDir(parent / f"{_prefix(data)}{os.getpid()}")
         staged.root.mkdir(mode=0o700)
     except OSError as error:
@@ -97,6 +115,8 @@ def _beside(data: DataDir) -> Iterator[DataDir]:
             yield staged
     finally:
         shutil.rmtree(staged.root, ignore_errors=True)
+        if mounted:
+            _marker(data).unlink(missing_ok=True)
 
 
 def leftovers(data: DataDir) -> list[Path]:
@@ -233,8 +253,18 @@ async def _finish(address: RedisAddress) -> None:
 def _take_place(staged: DataDir, data: DataDir) -> None:
     """The one step: a folder is renamed over an empty one, or over none."""
     os.sync()
+    if staged.root.parent == data.root:
+        _fill(staged, data)
+        return
     try:
         staged.root.rename(data.root)
     except OSError as error:
         raise Refused(f"{data.root} is not empty any more ({error.strerror}); nothing was changed there") from error
     archive.sync(data.root.parent)
+
+
+def _fill(staged: DataDir, data: DataDir) -> None:
+    """A mount point cannot be replaced: its parts come one by one, and no hive starts while the mark is there."""
+    for path in sorted(staged.root.iterdir()):
+        path.rename(data.root / path.name)
+    archive.sync(data.root)

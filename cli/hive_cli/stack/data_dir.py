@@ -11,6 +11,8 @@ from hive_contracts.errors import Refused
 
 MIN_FREE_BYTES: Final = 1_000_000
 DIRECTORY_MODE: Final = 0o700
+RESTORING: Final = "restoring"
+"""The file that is there while a restore fills a directory that cannot be replaced at once."""
 
 
 def prepare(data: DataDir) -> None:
@@ -26,9 +28,11 @@ def prepare(data: DataDir) -> None:
 
 
 def check_place(data: DataDir) -> None:
-    """Raises `Refused` when there is something else than a directory."""
+    """Raises `Refused` when there is something else than a directory, or one that a restore has half filled."""
     if data.root.exists() and not data.root.is_dir():
         raise _not_writable(data, "it is no directory")
+    if (data.root / RESTORING).exists():
+        raise Refused(f"a restore into {data.root} was cut short; run it again to its end")
 
 
 def _not_writable(data: DataDir, reason: str) -> Refused:
