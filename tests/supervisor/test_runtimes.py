@@ -139,17 +139,53 @@ def test_what_cannot_be_made_or_started_is_a_sentence(request: pytest.FixtureReq
     run(scenario)
 
 
-def test_without_a_network_there_is_only_the_loopback(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+@pytest.mark.parametrize("network", Network)
+def test_without_a_network_there_is_only_the_loopback(
+    request: pytest.FixtureRequest, tmp_path: Path, network: Network
+) -> None:
     async def scenario() -> None:
         sandbox = BACK_ENDS["bubblewrap"](tmp_path, request.getfixturevalue)
-        runtime, ada = sandbox.runtime(), replace(sandbox.spec("ada"), network=Network.NONE)
+        runtime, ada = sandbox.runtime(), replace(sandbox.spec("ada"), network=network)
         await is_up(runtime, ada)
-        devices = (await runtime.exec("ada", ["cat", "/proc/net/dev"])).output
-        assert [line.split(":")[0].strip() for line in devices.splitlines()[2:]] == ["lo"]
+        inside = (await runtime.exec("ada", ["readlink", "/proc/self/ns/net"])).output.strip()
+        assert (inside == str(Path("/proc/self/ns/net").readlink())) == (network is Network.HOST)  # noqa: ASYNC240
+        if network is Network.NONE:
+            devices = (await runtime.exec("ada", ["cat", "/proc/net/dev"])).output
+            assert [line.split(":")[0].strip() for line in devices.splitlines()[2:]] == ["lo"]
         await runtime.remove("ada")
         await runtime.aclose()
 
     run(scenario)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk; run the tests as root")
+@pytest.mark.parametrize("kind", ["plain", "bubblewrap"])
+def test_a_full_disk_is_a_sentence_and_leaves_nothing(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", disk], check=True)
+
+    async def scenario() -> None:
+        back_end = BACK_ENDS[kind](disk, request.getfixturevalue)
+        runtime, ada = back_end.runtime(), back_end.spec("ada")
+        with pytest.raises(OSError, match="No space left"), (disk / "full").open("wb", buffering=0) as full:
+            while True:
+                full.write(b"x" * 4096)
+        with pytest.raises(CannotStart, match=r"the container of ada cannot be made: .*No space left on device"):
+            await runtime.create(ada)
+        assert await runtime.list() == {}
+        assert [path.name for path in ada.state_dir.parent.iterdir()] in ([], ["state"])
+        (disk / "full").unlink()
+        await is_up(runtime, ada)
+        await runtime.remove("ada")
+        await runtime.aclose()
+
+    try:
+        run(scenario)
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 def sleeper(tmp_path: Path) -> int:

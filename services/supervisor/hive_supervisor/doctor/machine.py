@@ -12,7 +12,7 @@ from hive_runtime.checkup import Finding, State
 from hive_supervisor.doctor.site import Site
 from hive_supervisor.images.config import ImageSettings
 from hive_supervisor.images.store import open_store
-from hive_supervisor.runtimes import bubblewrap, cgroups
+from hive_supervisor.runtimes import bubblewrap, cgroups, control_groups
 from hive_supervisor.runtimes.choose import BACK_ENDS, Place, why_not
 
 PROBE_S: Final = 10
@@ -45,6 +45,7 @@ def image(site: Site) -> Iterator[Finding]:
 
 def sandbox(_: Site) -> Iterator[Finding]:
     yield _bubblewrap()
+    yield _control_groups()
 
 
 def back_ends(site: Site) -> Iterator[Finding]:
@@ -111,6 +112,14 @@ def _cgroups() -> Finding:
     kind = "version 2" if Path("/sys/fs/cgroup/cgroup.controllers").exists() else "version 1"
     text = f"{kind}: limits of systemd's units for {', '.join(missing)} do not hold"
     return Finding("nspawn", "cgroups", State.NOTE, text, "boot with systemd.unified_cgroup_hierarchy=1, or use docker")
+
+
+def _control_groups() -> Finding:
+    """Whether the process runtime can hold agents to memory and processors: it makes groups of its own."""
+    if reason := control_groups.why_not():
+        text = f"memory and processors of agents are not limited: {reason}"
+        return Finding("process", "limits", State.NOTE, text, "start the hive as root, where cgroups are writable")
+    return Finding("process", "limits", State.OK, "memory, processors and processes are held by control groups")
 
 
 def _image(data_dir: Path, config: ImageSettings) -> Finding:

@@ -1,6 +1,7 @@
 """The `process` runtime: each agent a process tree on this machine, in bubblewrap where that runs."""
 
 import asyncio
+import contextlib
 import os
 import resource
 import shutil
@@ -85,7 +86,10 @@ class ProcessRuntime:
             if self._sandboxed
             else (f"Agents run as plain processes without isolation: {reason}. They can read this user's files.")
         )
-        self._group = group if not control_groups.why_not() else ""
+        unlimited = control_groups.why_not()
+        self._group = group if not unlimited else ""
+        if self._sandboxed and unlimited:
+            self.isolation += f"; memory and processors are not limited, for {unlimited}"
         self._agents_dir = agents_dir
         self._program = list(program)
         self._watched: dict[str, tuple[shim.Shim, asyncio.Task[None]]] = {}
@@ -100,6 +104,7 @@ class ProcessRuntime:
         try:
             self._create(spec)
         except OSError as error:
+            self._forget(spec.name)
             raise CannotStart(f"the container of {spec.name} cannot be made: {error}") from error
 
     async def start(self, name: str) -> None:
@@ -143,9 +148,8 @@ class ProcessRuntime:
         await self.kill(name)
         folder = self._agents_dir / name
         await self._leave_group(name)
-        launch.forget(folder)
         shim.forget(folder)
-        await asyncio.to_thread(launch.discard, folder, "etc", "run")
+        await asyncio.to_thread(self._forget, name)
 
     async def list(self) -> dict[str, Container]:
         self._take_up()
@@ -214,6 +218,13 @@ class ProcessRuntime:
             harness_uid=spec.harness_uid,
         )
         launch.write(folder, made)
+
+    def _forget(self, name: str) -> None:
+        """What `create` made, whole or not."""
+        folder = self._agents_dir / name
+        with contextlib.suppress(OSError):
+            launch.forget(folder)
+        launch.discard(folder, "etc", "run", "state.new")
 
     def _container(self, folder: Path) -> Container:
         name, began = folder.name, shim.since(folder)
