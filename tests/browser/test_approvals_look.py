@@ -36,16 +36,14 @@ AFTER: Final = {
 PATHS: Final = {
     "approvals": "/approvals",
     "change": "/approvals/a-change",
-    "base": "/approvals/a-change?base=previous_proposal",
     "spawn": "/approvals/a-spawn",
     "purge": "/approvals/a-purge",
-    "pattern": "/approvals/a-pattern",
     "failed": "/approvals/a-failed",
     "config": "/agents/hm1nd/config",
     "drafts": "/",
 }
 
-SAME_ON_A_PHONE: Final = ("base", "spawn", "pattern", "failed")
+SAME_ON_A_PHONE: Final = ("spawn", "failed")
 """Made of the same parts as others that are looked at there."""
 
 
