@@ -279,6 +279,10 @@ def test_the_outlook_marks_what_is_wider_and_survives_a_file_of_another_version(
     assert "There is no ada any more: it cannot be deployed." in outlook.effects
     new = outlook_of(approval(kind=ApprovalKind.SPAWN_COMMIT), AgentFiles(None, AFTER["agent.toml"]), None)
     assert {right.risk for right in new.usual} == {Risk.SAME}
+    spawn = approval(kind=ApprovalKind.SPAWN_COMMIT)
+    assert "begins with the 2 files under seed/" in " ".join(outlook_of(spawn, None, None, seeds=2).effects)
+    revived = spawn.model_copy(update={"revives": True})
+    assert "seed/ are not used" in " ".join(outlook_of(revived, None, None, seeds=2).effects)
     assert "no such key" in outlook_of(approval(), AgentFiles(None, "later = 1"), None).problem
     assert outlook_of(approval(kind=ApprovalKind.PURGE), None, None).rights == ()
 

@@ -105,11 +105,12 @@ def _effects(approval: ApprovalView, agent: AgentView | None, seeds: int) -> lis
             of_draft = approval.kind is ApprovalKind.SPAWN_COMMIT
             made = "from exactly this commit" if of_draft else "with the default agent.toml"
             effects = [f"An agent called {name} is made {made}, in a container of its own, and starts at once."]
-            if seeds:
+            if seeds and not approval.revives:
                 effects.append(f"Its /state begins with the {seeds} file{'' if seeds == 1 else 's'} under seed/.")
             if approval.revives:
                 kept = "its notes, its history, and the messages that wait in its inbox"
                 effects.append(f"What was kept of a destroyed {name} comes back: {kept}.")
+                effects += ["Its /state is there already, so the files under seed/ are not used."] if seeds else []
             return [*effects, "If it does not come up, you and who asked are told why."]
         case ApprovalKind.PURGE:
             return [

@@ -15,7 +15,8 @@ from hive_runtime.records.messages import from_milliseconds, milliseconds
 from hive_runtime.store import Store, read_only
 
 MIGRATIONS: Final = tuple(
-    files(__package__).joinpath(name).read_text() for name in ("approvals.sql", "approvals_2.sql", "approvals_3.sql")
+    files(__package__).joinpath(name).read_text()
+    for name in ("approvals.sql", "approvals_2.sql", "approvals_3.sql", "approvals_4.sql")
 )
 
 
@@ -231,19 +232,21 @@ class ApprovalReader:
         limit: int = 50,
     ) -> list[ApprovalView]:
         """Newest first, `before` an approval's id; without an argument, whatever its value."""
-        values = {"agent": agent, "kind": kind, "state": state, "before": before, "limit": limit}
+        values = {"agent": agent, "kind": kind, "state": state, "before": before}
+        given = {name: value for name, value in values.items() if value}
+        conditions = " AND ".join(_CONDITIONS[name] for name in given) or "TRUE"
+        query = f"SELECT * FROM approvals WHERE {conditions} {_NEWEST}"  # noqa: S608 - constants only
         with read_only(self._path) as db:
-            return [_view(row) for row in db.execute(_SEARCH, values)] if db else []
+            return [_view(row) for row in db.execute(query, given | {"limit": limit})] if db else []
 
 
-_SEARCH: Final = """
-SELECT * FROM approvals
-WHERE (:agent = '' OR agent = :agent)
-  AND (:kind IS NULL OR kind = :kind)
-  AND (:state IS NULL OR state = :state)
-  AND (:before = '' OR (requested_at, id) < (SELECT requested_at, id FROM approvals WHERE id = :before))
-ORDER BY requested_at DESC, id DESC LIMIT :limit
-"""
+_NEWEST: Final = "ORDER BY requested_at DESC, id DESC LIMIT :limit"
+_CONDITIONS: Final = {
+    "agent": "agent = :agent",
+    "kind": "kind = :kind",
+    "state": "state = :state",
+    "before": "(requested_at, id) < (SELECT requested_at, id FROM approvals WHERE id = :before)",
+}
 
 
 def _insert(db: sqlite3.Connection, approval: ApprovalView, diffs: Sequence[StoredDiff]) -> bool:
