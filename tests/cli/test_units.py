@@ -70,3 +70,9 @@ def test_install_says_how_it_installs(capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize("user", ["root", "a b", "-x", "1st"])
 def test_a_user_that_cannot_be_is_exit_2(user: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["install", "--systemd", f"--user={user}"]) == 2
+
+
+@pytest.mark.parametrize("place", ["/tmp/hive", "/home/me/hive", "/run/hive", "/root/hive"])
+def test_a_place_that_services_do_not_see_is_exit_2(place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--data-dir", place, "install", "--systemd"]) == 2
+    assert "/var/lib/hyperhive" in capsys.readouterr().err

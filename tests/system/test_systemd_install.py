@@ -87,9 +87,10 @@ def test_without_an_installation_there_is_nothing_to_uninstall(host: SystemdHost
 
 
 def test_an_installed_hive_runs_is_confined_and_outlives_its_supervisor(host: SystemdHost) -> None:
-    host.run("mkdir", "-p", DATA)
+    hive(host, "install", "--systemd", "--no-start")
+    assert host.run("systemctl", "is-active", "hyperhive.target", check=False).stdout.strip() == "inactive"
     host.run("sh", "-c", f"echo '[supervisor]\nruntime = \"process\"' >{DATA}/hive.toml")
-    hive(host, "install", "--systemd")
+    host.run("systemctl", "start", "hyperhive.target")
     wait_until(lambda: is_up(host), within_s=WITHIN_S)
     says(host, "from a unit")
 

@@ -28,6 +28,7 @@ from hive_contracts.errors import NotFound, Refused
 UNITS: Final = Path("/etc/systemd/system")
 HOME: Final = Path("/etc/hyperhive")
 RECORD: Final = HOME / "installed.json"
+HIDDEN: Final = ("/home", "/root", "/tmp", "/var/tmp", "/run")  # noqa: S108 - what units have of their own, or not at all
 TIMEOUT_S: Final = 120
 EXAMPLE: Final = """\
 # Variables of the supervisor alone, readable by root alone. Other settings belong into hive.toml of the data directory.
@@ -62,6 +63,11 @@ def layout_of(data: DataDir, user: str, redis_url: str) -> Layout:
     """Raises `UsageProblem`, `Refused`."""
     if not user.replace("-", "").replace("_", "").isalnum() or not user[0].isalpha() or user == "root":
         raise UsageProblem(f"{user!r} is no name for the services' user; write small letters, and not root")
+    if hidden := [top for top in HIDDEN if data.root.is_relative_to(top)]:
+        raise UsageProblem(
+            f"services do not see {hidden[0]} as others do, so no hive can be in {data.root}; leave --data-dir out "
+            "for /var/lib/hyperhive, or name a place such as /srv/hive"
+        )
     homes = ("/home/", "/root/")
     needed = [sys.executable, sys.base_prefix, str(Path(__file__).resolve())]
     return Layout(
@@ -96,6 +102,7 @@ def install(data: DataDir, layout: Layout, report: Report, *, dry_run: bool, sta
     if is_new_user:
         _make_user(layout.user, data.root)
     _check_reach(layout)
+    data.root.mkdir(mode=0o700, parents=True, exist_ok=True)  # a unit that may write there does not start without it
     _write_units(units, before)
     _environment_file()
     _systemctl("daemon-reload")
