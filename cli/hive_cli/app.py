@@ -39,7 +39,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "trace": ("messages", "Show a message's life and its conversation."),
     "dead-letters": ("dead_letters", "List the messages that were given up."),
     "redrive": ("dead_letters", "Put a dead letter back into its recipient's inbox."),
-    "approvals": ("approvals", "Show the commits that wait for your decision."),
+    "approvals": ("approvals", "Show the requests that wait for your decision."),
     "approval": ("approvals", "Show what an approval would change."),
     "approve": ("approvals", "Approve a commit."),
     "deny": ("approvals", "Deny a commit, or ask for changes."),

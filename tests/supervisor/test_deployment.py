@@ -127,6 +127,32 @@ def test_a_container_that_lacks_a_package_fails_and_says_which(tmp_path: Path) -
     assert host.given[-1] == AgentConfig()
 
 
+def test_what_breaks_off_fails_alone(tmp_path: Path) -> None:
+    class Broken(Host):
+        async def configure(self, name: str, config: AgentConfig) -> ContainerStatus | None:
+            raise KeyError(name)
+
+    async def main() -> None:
+        with closing(ApprovalWriter(tmp_path / "approvals.sqlite")) as store:
+            host = Broken()
+            ledger, configs = Ledger(store, MemoryBus()), Configs(tmp_path / "configs", host, store)
+            repository = configs.opened("ada")
+            base = str(repository.main())
+            sha = repository.commit({"agent.toml": b'model = "opus"'}, parent=base, author="hm1nd", message="x")
+            await ledger.add(_approval(sha, base))
+            deployment = Deployment(host, timeout_s=5)
+            running = asyncio.ensure_future(deployment.run(ledger, configs))
+            async with asyncio.timeout(30):
+                await deployment.add(_approval(sha, base)).wait()
+            assert not running.done(), "others are deployed as before"
+            running.cancel()
+            found = store.get("a-1")
+            assert found
+            assert (found.state, "broke off" in found.error) == (ApprovalState.FAILED, True)
+
+    asyncio.run(main())
+
+
 def test_a_repository_that_is_gone_is_no_reason_to_wait_for_ever(tmp_path: Path) -> None:
     lost = deployed(Host(), tmp_path, lose=True)
     assert (lost.state, "is gone" in lost.error) == (ApprovalState.FAILED, True)

@@ -14,12 +14,12 @@ from hive_cli.output import coloured, dim, print_json, print_table, printable, s
 @click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="At most so many.")
 @json_option
 def approvals(*, everything: bool, limit: int, as_json: bool) -> None:
-    """Show the commits that wait for your decision."""
+    """Show the requests that wait for your decision."""
     found = hive_client().get("/api/v1/approvals", waiting=None if everything else "true", limit=limit)
     if as_json:
         print_json(found)
     elif found["approvals"]:
-        headers = ("TIME", "AGENT", "BY", "STATE", "ID", "DESCRIPTION")
+        headers = ("TIME", "WHAT", "AGENT", "BY", "STATE", "ID", "DESCRIPTION")
         print_table(headers, [_row(approval) for approval in found["approvals"]])
         say(f"Look at one: hive approval {found['approvals'][0]['id']}")
     else:
@@ -27,8 +27,9 @@ def approvals(*, everything: bool, limit: int, as_json: bool) -> None:
 
 
 def _row(approval: dict[str, Any]) -> tuple[str, ...]:
+    what = approval["kind"].replace("_", " ")
     names = approval["agent"], approval["requester"], approval["state"], approval["id"]
-    return when(approval["requested_at"]), *names, approval["description"]
+    return when(approval["requested_at"]), what, *names, approval["description"]
 
 
 @command("approval", example="hive approval a-0123456789abcdef")
@@ -42,12 +43,26 @@ def approval(approval_id: str, *, as_json: bool) -> None:
         return
     about = found["approval"]
     say(f"{coloured(about['id'])}  {about['state']}  {dim(when(about['requested_at']))}")
-    say(f"{printable(about['requester'])} asks for {printable(about['agent'])}: {printable(about['description'])}")
-    say(f"commit {about['commit']}, on {about['base'] or 'nothing'}")
+    say(f"{printable(about['requester'])} asks for {_wanted(about)}: {printable(about['description'])}")
+    if about["commit"]:
+        say(f"commit {about['commit']}, on {about['base'] or 'nothing'}")
     for name in ("note", "error"):
         if about[name]:
             say(f"{name}: {printable(about[name])}")
     say(printable(found["diff"]))
+
+
+def _wanted(about: dict[str, Any]) -> str:
+    agent = printable(about["agent"])
+    match about["kind"]:
+        case "spawn" | "spawn_commit":
+            return f"{agent} to come back, with what is kept of it" if about["revives"] else f"a new agent {agent}"
+        case "permission_pattern":
+            return f"{agent} to run {printable(about['pattern'])} without asking"
+        case "purge":
+            return f"the end of {agent}, with all that it has"
+        case _:
+            return f"another configuration of {agent}"
 
 
 def _decide(approval_id: str, decision: str, commit: str | None, note: str) -> None:

@@ -117,6 +117,9 @@ class Commands:
             told = _told(command, CommandDone(command=command.type, subject=command.subject, result=result))
         except (MalformedEnvelope, HiveError) as error:
             told = self._tell(command, _refusal(error))
+        except Exception:  # it would come again at every start
+            log.exception("command broke off", type=command.type)
+            told = self._tell(command, Answer(HiveError.code, "it broke off; see hive logs supervisor"))
         await persist(lambda: self._reply(entry, told))
 
     async def _finish(self, entry: Entry, command: Envelope, name: str) -> None:

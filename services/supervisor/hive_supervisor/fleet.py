@@ -28,7 +28,7 @@ from hive_runtime.backoff import persist
 from hive_runtime.bus import Bus
 from hive_runtime.errors import StoreUnavailable
 from hive_supervisor.containers import Premises, files_of, log_file, model_of, spec_for, traces_of
-from hive_supervisor.errors import AgentDestroyed
+from hive_supervisor.errors import AgentDestroyed, UnknownAgent
 from hive_supervisor.keeper import Keeper
 from hive_supervisor.life import Life, Throttle
 from hive_supervisor.principals import Principals
@@ -189,9 +189,13 @@ class Fleet:
             await self.settled(name)
 
     async def configure(self, name: str, config: AgentConfig) -> ContainerStatus | None:
-        """Give it this configuration, and restart it if it is to run; what its container is once that is settled."""
+        """Give it this configuration, and restart it if it is to run; what its container is once that is settled.
+
+        Raises `UnknownAgent` for one that is there no more.
+        """
         with self._store.unit() as unit:
-            unit.configure(name, config)
+            if not unit.configure(name, config) or name in self._gone:
+                raise UnknownAgent(f"there is no agent called {name} any more")
         await self.apply(name, restart="restart", lift=True)
         await self.settled(name)
         return self.status(name)

@@ -89,6 +89,10 @@ class Deployment:
                 except Unavailable as error:
                     log.warning("deployment waits", approval=approval.id, code=error.code, reason=str(error))
                     await backoff.wait()
+                except Exception:  # one that cannot be carried out must not end all others, again at each start
+                    log.exception("deployment broke off", approval=approval.id)
+                    await ledger.move(approval, ApprovalState.FAILED, error="it broke off; see hive logs supervisor")
+                    break
         self._known.pop(approval.id).set()
 
 

@@ -42,6 +42,7 @@ def put_places(root: Path) -> None:
     for name in MOUNT_POINTS:
         path = tree.folder(root, name)
         path.chmod(0o1777 if name in _SHARED else 0o755)
+    tree.link(root, "agents", "state/agents")  # where a manager has its clones
     tree.write(root, "etc/resolv.conf", "")
     tree.write(root, "etc/hostname", "hive\n")
     tree.write(root, "etc/hosts", "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n")

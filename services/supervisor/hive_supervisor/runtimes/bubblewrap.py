@@ -46,7 +46,7 @@ def command(spec: ContainerSpec, program: Sequence[str], *, accounts_dir: Path) 
         *(["--unshare-net"] if spec.network is Network.NONE else []),
         *_system(),
         "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp",  # noqa: S108 - the sandbox's own
-        "--bind", str(spec.state_dir), str(STATE),
+        "--bind", str(spec.state_dir), str(STATE), "--symlink", f"{STATE}/agents"[1:], "/agents",
         "--perms", "0755", "--dir", str(RUN.parent), "--bind", str(spec.run_dir), str(RUN),
     ]
     # fmt: on
