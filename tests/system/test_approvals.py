@@ -41,7 +41,7 @@ def test_a_commit_of_the_managers_is_looked_at_approved_and_deployed() -> None:
     with hive() as running:
         running.cli("spawn", "ada")
         first = commit(running, "ada", 'recipients = ["hm1nd"]\n')
-        if "bubblewrap" in running.api("GET", "/status")["isolation"]:
+        if "bubblewrap" in running.api("GET", "/status")["info"]["isolation"]:
             assert "recipients" in tell(running, "hm1nd", "!bash cat /agents/ada/config/agent.toml")
         approval = request(running, "ada", first)
         assert '+recipients = ["hm1nd"]' in running.cli("approval", approval)
