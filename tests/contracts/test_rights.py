@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+import hive_contracts.rights
 from hive_contracts.agent_file import AgentFile, parse
-from hive_contracts.rights import Risk, rights, settings
+from hive_contracts.rights import Right, Risk, rights, settings
 
 MARKS = {Risk.WIDER: "+", Risk.SAME: "=", Risk.NARROWER: "-"}
 
@@ -62,6 +63,12 @@ def told(before: str, after: str) -> list[str]:
         ("[environment]\nTZ = 'UTC'", "[environment]\nTZ = 'CET'\nHTTP_PROXY = 'x'", [
             "+gets TZ=CET instead of UTC", "+gets the variable HTTP_PROXY=x",
         ]),
+        ("secrets = ['A_KEY']", "secrets = ['B_KEY']\npackages = ['jq']", [
+            "+is given the secret B_KEY", "+has the package jq in its container",
+            "-is no longer given the secret A_KEY",
+        ]),
+        ("packages = ['jq', 'git']", "packages = ['git']", ["-no longer needs jq"]),
+        ("packages = ['jq', 'git']", "packages = ['git', 'jq']", ["=has its packages listed in another order"]),
         ("environment.TZ = 'UTC'", "", ["-no longer gets the variable TZ"]),
         ("limits.memory_mib = 2048", "limits.memory_mib = 4096", ["+gets 4 GiB of memory instead of 2 GiB"]),
         ("limits.memory_mib = 2048", "limits.memory_mib = 512", ["-gets 512 MiB of memory instead of 2 GiB"]),
@@ -100,6 +107,20 @@ def test_of_a_new_agent_all_is_told_and_only_the_unusual_is_marked() -> None:
     assert [right.key for right in found if right.risk is Risk.WIDER] == ["network", "environment.A"]
 
 
+class Later(AgentFile):
+    """As a version to come may have it, before anybody wrote words for its new key."""
+
+    novel: int = 0
+
+
+def test_a_key_without_words_of_its_own_is_told_as_wider() -> None:
+    assert rights(Later(), Later(novel=1)) == (Right("novel", "has another novel: 1 instead of 0", Risk.WIDER),)
+
+
+def test_every_key_has_words_of_its_own() -> None:
+    assert {*AgentFile.model_fields} - {"bash_patterns"} == {*hive_contracts.rights._WORDS}
+
+
 def test_long_values_are_cut_and_stay_on_one_line() -> None:
     (right,) = rights(AgentFile(), AgentFile(environment={"A": "x" * 4000}))
     assert len(right.words) < 300
@@ -131,6 +152,8 @@ files = st.builds(
     network=st.sampled_from([None, "none", "host"]),
     restart=st.sampled_from(["manager", "always", "never"]),
     environment=st.dictionaries(st.sampled_from(["A", "B"]), st.sampled_from(["1", "2"])),
+    secrets=st.lists(st.sampled_from(["A_KEY", "B_KEY"]), unique=True).map(tuple),
+    packages=st.lists(st.sampled_from(["git", "jq"]), unique=True).map(tuple),
     limits=st.fixed_dictionaries({}, optional={"memory_mib": st.sampled_from([128, 4096]), "pids": st.just(64)}),
     mcp_servers=st.dictionaries(
         st.sampled_from(["s", "t"]), st.sampled_from([{"command": "x"}, {"command": "y"}, {"url": "https://x.example"}])
@@ -158,6 +181,8 @@ def sets_of(file: AgentFile) -> dict[str, set[Any]]:
         "recipients": {"ada", "lin", "bob", "anybody"} if file.recipients is None else set(file.recipients),
         "mcp_servers": {(name, server.model_dump_json()) for name, server in file.mcp_servers.items()},
         "environment": set(file.environment.items()),
+        "secrets": set(file.secrets),
+        "packages": set(file.packages),
         "permission_policy": set(range(["deny", "ask", "allow"].index(file.permission_policy))),
     }
 

@@ -79,7 +79,7 @@ def _sorted(found: Iterator[Right]) -> tuple[Right, ...]:
 
 
 def _changes(before: AgentFile, after: AgentFile) -> Iterator[Right]:
-    for key in AgentFile.model_fields:
+    for key in type(after).model_fields:
         old, new = getattr(before, key), getattr(after, key)
         if key == "bash_patterns":
             yield from _commands(before, after)
@@ -210,6 +210,24 @@ def _environment(before: Mapping[str, str], after: Mapping[str, str]) -> Iterato
         yield Right(f"environment.{name}", f"no longer gets the variable {name}", Risk.NARROWER)
 
 
+def _secrets(before: tuple[str, ...], after: tuple[str, ...]) -> Iterator[Right]:
+    yield from _listed("secrets", before, after, ("is given the secret {}", "is no longer given the secret {}"))
+
+
+def _packages(before: tuple[str, ...], after: tuple[str, ...]) -> Iterator[Right]:
+    """A container that has less is not made smaller by it: it only needs less."""
+    yield from _listed("packages", before, after, ("has the package {} in its container", "no longer needs {}"))
+
+
+def _listed(key: str, before: tuple[str, ...], after: tuple[str, ...], words: tuple[str, str]) -> Iterator[Right]:
+    for name in (one for one in after if one not in before):
+        yield Right(key, words[0].format(name), Risk.WIDER)
+    for name in (one for one in before if one not in after):
+        yield Right(key, words[1].format(name), Risk.NARROWER)
+    if set(before) == set(after):
+        yield Right(key, f"has its {key} listed in another order", Risk.SAME)
+
+
 def _limits(before: AgentLimits, after: AgentLimits) -> Iterator[Right]:
     for key, what in _LIMITS.items():
         old, new = getattr(before, key), getattr(after, key)
@@ -297,6 +315,8 @@ _WORDS: Final[dict[str, Any]] = {
     "network": _network,
     "restart": _restart,
     "environment": _environment,
+    "secrets": _secrets,
+    "packages": _packages,
     "limits": _limits,
     "mcp_servers": _servers,
 }
