@@ -119,3 +119,8 @@ def test_credentials_come_back_with_their_passphrase_only(tmp_path: Path) -> Non
         credentials.decrypt(b"age-encryption.org/v1", "correct horse", backup="one-backup")
     with pytest.raises(Refused, match="8 characters"):
         credentials.encrypt({}, "short", backup="one-backup")
+
+
+@pytest.mark.parametrize("name", ["redis-agent-ada", "x.partial", "../x", "a/b", ".x", "", "..", "x" * 300])
+def test_a_name_that_is_no_credentials_is_not_taken(name: str) -> None:
+    assert not credentials.is_kept(name)

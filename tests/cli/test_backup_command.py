@@ -18,6 +18,7 @@ from hive_cli.stack.config import RedisSettings
 from hive_cli.stack.prepare import Wishes, prepare
 from hive_cli.stack.redis_briefly import embedded_redis
 from hive_cli.stack.redis_embedded import server_binary
+from hive_runtime.agent_settings import secret_file
 from hive_runtime.process import die_with_parent
 from hive_supervisor.store import SupervisorStore
 
@@ -33,7 +34,8 @@ def data(tmp_path: Path) -> DataDir:
     SupervisorStore(found.root / "supervisor.sqlite").close()
     (found.root / "agents" / "ada" / "state").mkdir(parents=True)
     (found.root / "agents" / "ada" / "state" / "notes.md").write_text("the bee is called Clementine")
-    data_dir.write_private(found.secrets / "model-key", "sk-of-the-hive")
+    for name in ("model-key", secret_file("GITHUB_TOKEN"), secret_file("GITHUB_TOKEN", "ada")):
+        data_dir.write_private(found.secrets / name, "sk-of-the-hive")
     with lock.held(found), embedded_redis(found, RedisSettings()):
         pass
     return found
@@ -57,7 +59,8 @@ def test_a_hive_that_is_down_comes_back_with_notes_and_keys(
     again = DataDir(tmp_path / "again")
     assert run(["restore", str(archive), "--data-dir", str(again.root), *secret]) == 0
     assert (again.root / "agents" / "ada" / "state" / "notes.md").read_text() == "the bee is called Clementine"
-    assert (again.secrets / "model-key").read_text() == "sk-of-the-hive"
+    for name in ("model-key", secret_file("GITHUB_TOKEN"), secret_file("GITHUB_TOKEN", "ada")):
+        assert (again.secrets / name).read_text() == "sk-of-the-hive"
     assert (again.secrets / "redis-hive-supervisor").read_text() != (data.secrets / "redis-hive-supervisor").read_text()
     assert (again.root / "hive.id").read_text() != ""
 

@@ -5,6 +5,7 @@ The passwords of Redis' users are not among them: a restored hive makes new ones
 
 import json
 import os
+import re
 import stat
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ WORK: Final = 2**16
 
 SHORTEST: Final = 8
 LOGIN: Final = "state/.claude/.credentials.json"
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,200}")
 MAX_BYTES: Final = 1024**2
 _PLAIN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -29,12 +31,18 @@ def collect(root: Path, agents: list[str]) -> dict[str, bytes]:
     found = {
         f"secrets/{path.name}": path.read_bytes()
         for path in sorted((root / "secrets").glob("*"))
-        if path.is_file() and not path.is_symlink() and not path.name.startswith("redis-") and path.suffix != ".partial"
+        if path.is_file() and not path.is_symlink() and is_kept(path.name)
     }
     for name in agents:
         if login := _login(root / "agents" / name):
             found[f"agents/{name}/{LOGIN}"] = login
     return found
+
+
+def is_kept(name: str) -> bool:
+    """Whether a file of that name in `secrets` goes into a backup, and comes out of one."""
+    own = name.startswith("redis-") or name.endswith(".partial")
+    return bool(_NAME.fullmatch(name)) and not own
 
 
 def _login(folder: Path) -> bytes | None:

@@ -146,7 +146,7 @@ def _secrets(unpacked: Path, manifest: Manifest, passphrase: str | None) -> dict
     allowed = {f"agents/{name}/{credentials.LOGIN}" for name in manifest.agents} | {"hive.toml"}
     for name in found:
         folder, _, file = name.partition("/")
-        if name not in allowed and not (folder == "secrets" and archive.is_member(f"harness/x/{file}")):
+        if name not in allowed and not (folder == "secrets" and credentials.is_kept(file)):
             raise Refused(f"this backup has credentials for {name[:100]!r}, which no hive has; nothing was changed")
     return found
 
