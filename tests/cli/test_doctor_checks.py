@@ -187,3 +187,7 @@ def test_who_runs_claude_is_what_the_running_hive_says(tmp_path: Path) -> None:
         api.answers["GET", "/api/v1/agents"] = (200, {"agents": agents})
         (data.secrets / "model-key-ada").write_text("k")
         assert [finding.fix for finding in look(data.root, "sign-in").findings] == ["hive login lin"]
+
+
+def test_a_hive_that_systemd_does_not_start_has_no_units(tmp_path: Path) -> None:
+    assert one(tmp_path, "units").state is State.OK

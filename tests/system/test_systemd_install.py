@@ -121,10 +121,13 @@ def test_stopping_it_ends_the_agents_and_starting_it_loses_nothing(host: Systemd
     wait_until(lambda: not harnesses(host), within_s=WITHIN_S)
     wait_until(lambda: not host.run("pgrep", "-u", "hyperhive", check=False).stdout, within_s=WITHIN_S)
     assert "systemd" in hive(host, "--data-dir", DATA, "up", status=4)
+    stopped = ask(host, "doctor", "units")["findings"]
+    assert "hyperhive-broker.service is inactive" in [one["text"] for one in stopped]
     host.run("systemctl", "start", "hyperhive.target")
     wait_until(lambda: is_up(host), within_s=WITHIN_S)
     assert before <= {one["id"] for one in ask(host, "inbox")["messages"]}
     says(host, "after the machine rested")
+    assert [one["state"] for one in ask(host, "doctor", "units")["findings"]] == ["ok"]
 
 
 def test_an_upgrade_writes_units_anew_and_a_changed_unit_is_not_thrown_away(host: SystemdHost) -> None:

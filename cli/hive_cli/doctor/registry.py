@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from hive_cli.doctor import clock, leftovers, machine, redis, secrets, sign_in, stores
+from hive_cli.doctor import clock, leftovers, machine, redis, secrets, sign_in, stores, units
 from hive_cli.doctor.site import Site
 from hive_runtime.checkup import Check
 
@@ -15,5 +15,6 @@ CHECKS: Final[tuple[Check[Site], ...]] = (
     Check("secrets", "that nobody else reads the secrets", secrets.look, secrets.mend),
     Check("engine", "Claude Code: version and sign-in", machine.engine_found),
     Check("sign-in", "each agent's sign-in", sign_in.look),
+    Check("units", "the units of a hive that systemd starts", units.look),
     Check("leftovers", "what a killed hive, restore or purge left behind", leftovers.look, leftovers.mend),
 )

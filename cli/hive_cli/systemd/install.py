@@ -118,7 +118,7 @@ def uninstall(report: Report, *, dry_run: bool, force: bool) -> None:
     if made is None:
         raise NotFound(f"no hive is installed as systemd's units here ({RECORD} is not there)")
     _check_machine()
-    changed = [name for name, digest in made.units.items() if _digest_of(UNITS / name) not in {digest, ""}]
+    changed = [name for name, digest in made.units.items() if digest_of(UNITS / name) not in {digest, ""}]
     if changed and not force:
         raise Refused(f"{', '.join(changed)} in {UNITS} was changed since; keep what you need of it, then use --force")
     words = "would " if dry_run else ""
@@ -219,7 +219,7 @@ def _digests(units: dict[str, str]) -> dict[str, str]:
     return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in units.items()}
 
 
-def _digest_of(path: Path) -> str:
+def digest_of(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except FileNotFoundError:

@@ -1,0 +1,51 @@
+"""The units of an installed hive: whether they run, and are as they were installed."""
+
+import subprocess
+from collections.abc import Iterator
+from typing import Final
+
+from hive_cli.doctor.site import Site
+from hive_cli.stack.managed import manager_of
+from hive_cli.systemd.install import UNITS, Record, digest_of
+from hive_runtime.checkup import EVERYTHING, Finding, State
+
+WHAT: Final = "unit"
+TIMEOUT_S: Final = 10
+AT_WORK: Final = frozenset({"active", "activating", "reloading", "deactivating"})
+START: Final = "systemctl start hyperhive.target"
+
+
+def look(site: Site) -> Iterator[Finding]:
+    made = Record.read() if manager_of(site.data) == "systemd" else None
+    if made is None or made.data_dir != str(site.data.root):
+        yield Finding(EVERYTHING, WHAT, State.OK, "systemd does not start this hive")
+        return
+    found = [*_changed(made), *(finding for name in made.units if (finding := _state(name)))]
+    yield from found
+    if not found:
+        yield Finding(EVERYTHING, WHAT, State.OK, f"{len(made.units)} units run, as they were installed")
+
+
+def _changed(made: Record) -> Iterator[Finding]:
+    for name, digest in made.units.items():
+        if (now := digest_of(UNITS / name)) != digest:
+            text = f"{UNITS / name} {'was changed since it was installed' if now else 'is gone'}"
+            fix = "hive install --systemd writes it anew; changes of yours belong into a drop-in: systemctl edit"
+            yield Finding(EVERYTHING, WHAT, State.NOTE if now else State.WRONG, text, fix)
+
+
+def _state(name: str) -> Finding | None:
+    """None when it is as it should be. A unit that failed is told from one that was stopped."""
+    try:
+        done = subprocess.run(
+            ["systemctl", "is-active", name], capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Finding(EVERYTHING, WHAT, State.WRONG, f"systemd does not answer: {error}", "systemctl status")
+    state = done.stdout.strip()
+    if state in AT_WORK:
+        return None
+    if state == "failed":
+        fix = f"look at `journalctl -u {name}`, then {START}"
+        return Finding(EVERYTHING, WHAT, State.WRONG, f"{name} has failed", fix)
+    return Finding(EVERYTHING, WHAT, State.NOTE, f"{name} is {state or 'unknown'}", START)
