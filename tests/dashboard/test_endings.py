@@ -1,12 +1,14 @@
 """Destroy, revive and purge, with the buttons of an agent's page and without JavaScript."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from tests.dashboard.opened import Opened, opened
 
-from hive_contracts.agents import Desired
+from hive_contracts import streams
+from hive_contracts.agents import Desired, Operation, ServiceBeat
 from hive_contracts.names import MANAGER
 from hive_dashboard.kept import kept_of
 from hive_runtime.memory_bus import MemoryBus
@@ -107,5 +109,21 @@ def test_the_manager_has_no_such_buttons(tmp_path: Path) -> None:
         page = (await hive.browser.get(f"/agents/{MANAGER}")).text
         assert f"/agents/{MANAGER}/destroy" not in page
         assert f"/agents/{MANAGER}/purge" not in page
+
+    play(tmp_path, story)
+
+
+def test_what_is_under_way_is_shown_with_its_step_and_ends_with_the_supervisor(tmp_path: Path) -> None:
+    """A killed one leaves it in the registry."""
+
+    async def story(hive: Opened) -> None:
+        doing = Operation(verb="rebuild", since=datetime.now(UTC), step="makes its container")
+        await hive.scene.agent("lin", operation=doing)
+        beat = ServiceBeat(service="supervisor", pid=1, version="1", started_at=datetime.now(UTC), at=datetime.now(UTC))
+        for at, shown in ((beat.at, True), (beat.at - timedelta(minutes=1), False)):
+            text = beat.model_copy(update={"at": at}).model_dump_json()
+            await hive.scene.bus.hash_set(streams.SERVICES, {"supervisor": text})
+            await hive.dashboard.parts.snapshots.refresh()
+            assert ("rebuild: makes its container" in (await hive.browser.get("/agents/lin")).text) == shown
 
     play(tmp_path, story)

@@ -39,6 +39,7 @@ IDLE_S: Final = 3.0
 FLOW_LENGTH: Final = 50
 INBOX_LENGTH: Final = 30
 AGENT_INBOX_LENGTH: Final = 10
+SUPERVISOR: Final = "supervisor"
 APPROVALS_LENGTH: Final = 100
 DEAD_LENGTH: Final = 5
 TASK_LENGTH: Final = 200
@@ -228,15 +229,19 @@ class Snapshots:
                 state = await read_state(self._bus, name)
                 if state is not None:
                     self._states[name] = state
+        services = await read_services(self._bus, self._clock())
+        kept = any(service.alive for service in services if service.service == SUPERVISOR)
+        stale = {} if kept else {"operation": None, "queued": ""}  # what was under way ended with the supervisor
         return replace(
             before,
             redis=RedisStatus.OK,
             redis_detail="",
             drain=await self._gauge.look(),
             agents=tuple(
-                agents[name].model_copy(update={"state": self._states.get(name)}) for name in sorted(agents, key=_order)
+                agents[name].model_copy(update={"state": self._states.get(name), **stale})
+                for name in sorted(agents, key=_order)
             ),
-            services=await read_services(self._bus, self._clock()),
+            services=services,
             info=await read_info(self._bus) or before.info,
         )
 
