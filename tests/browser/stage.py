@@ -105,7 +105,7 @@ def played(redis: RedisServer, data_dir: Path, scenario: Play) -> None:
                 await process.answers(http, "/healthz", 200)
             async with _staged(redis, process) as stage:
                 await scenario(stage)
-                assert stage.complaints == []
+                assert not stage.complaints, stage.complaints
 
         asyncio.run(main())
 
