@@ -30,6 +30,7 @@ print(*p["dependencies"], *o["supervisor"], *o["dashboard"], *o["harness"], sep=
 
 # The build fetches the front end's packages, unless this directory has them. A base that has hatchling is offline.
 COPY README.md hatch_build.py /tmp/hive/
+COPY docs/settings.md /tmp/hive/docs/settings.md
 COPY libs /tmp/hive/libs
 COPY services /tmp/hive/services
 COPY cli /tmp/hive/cli

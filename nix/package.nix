@@ -16,6 +16,7 @@ python3Packages.buildPythonApplication rec {
     fileset = lib.fileset.unions [
       ../README.md
       ../cli
+      ../docs/settings.md
       ../hatch_build.py
       ../libs
       ../pyproject.toml

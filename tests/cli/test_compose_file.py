@@ -93,3 +93,12 @@ def test_developers_override_services_that_there_are_and_watch_folders_that_ther
             assert (ROOT / part.removeprefix("/src/")).is_dir(), part
         for rule in service.get("develop", {}).get("watch", ()):
             assert (ROOT / rule["path"]).is_dir(), rule
+
+
+def test_images_and_package_get_every_file_that_the_build_takes_from_elsewhere() -> None:
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    copied = re.findall(r"^COPY (.+) /tmp/hive", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    for path in (*wheel.get("force-include", {}), "README.md", "hatch_build.py"):
+        assert any(path in words.split() for words in copied), path
+        assert f"!{path}" in (ROOT / ".dockerignore").read_text().splitlines(), path
+        assert f"../{path}" in (ROOT / "nix" / "package.nix").read_text().split(), path
