@@ -92,10 +92,18 @@ def propose(data_dir: Path) -> list[str]:
     return ids
 
 
+WIDER = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
+  [...document.querySelectorAll("main *")].filter((one) => one.getBoundingClientRect().right > innerWidth + 1)
+    .map((one) => `${one.localName}.${one.className}: ${one.textContent.trim().slice(0, 60)}`).slice(0, 8)"""
+"""What widens a page that scrolls sideways."""
+
+
 async def hold(page: Page, where: str) -> None:
     """The open page holds nothing of theirs but text."""
     assert await page.evaluate(FINDINGS) == [], where
     assert not (await page.title()).startswith(OWNED), where
+    wide = await page.evaluate(WIDER)
+    assert wide == [], where
     await no_sideways_scroll(page)
 
 
@@ -109,8 +117,9 @@ def test_nothing_that_an_agent_writes_is_more_than_text(play: Callable[[Play], N
         await expect(page.locator("#turns .turn-end")).to_contain_text("ok")
         await hold(page, "the agent's page, as it happens")
         letters = (await stage.http.get("/api/v1/agents/operator/inbox?limit=500")).json()["messages"]
-        paths = ("/", "/agents/hm1nd", "/agents/a0", "/agents/a5", "/messages", "/questions", "/approvals", "/audit")
-        for path in (*paths, *(f"/approvals/{one}" for one in approvals), f"/messages/{letters[0]['id']}"):
+        paths = ("/", "/agents/hm1nd", "/agents/a0", "/agents/a5", "/messages", "/questions", "/approvals")
+        further = ("/audit", "/settings", "/agents/a0/stats")
+        for path in (*paths, *further, *(f"/approvals/{one}" for one in approvals), f"/messages/{letters[0]['id']}"):
             for viewport in (PHONE, WIDE):
                 await page.set_viewport_size(viewport)
                 await stage.goto(page, path)
