@@ -1,5 +1,6 @@
 """An agent's page in a real Chromium: history scrolled, searched and linked to, edits opened, commands completed."""
 
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, ViewportSize, expect
 from tests.browser.stage import ARTIFACTS, PHONE, WIDE, Play, Stage, no_sideways_scroll
+from tests.browser.test_accessibility import source
+from tests.support.axe import violations
 
 from hive_contracts.envelope import Envelope
 from hive_contracts.turns import TurnEnded, TurnEvent, TurnStarted, TurnText, TurnToolCall, TurnToolResult
@@ -18,15 +21,15 @@ TURNS = 200
 LINES = 6
 
 
-def history(data_dir: Path, *, turns: int = TURNS) -> None:
-    """So many short turns of hm1nd, recorded long before its live stream begins."""
+def history(data_dir: Path, *, first: int = 1_000_000) -> None:
+    """Short turns of hm1nd, recorded before its live stream begins; `first`: milliseconds since 1970."""
     events: list[TurnEvent] = []
-    for turn in range(turns):
+    for turn in range(TURNS):
         about = {"turn_id": f"old-{turn}"}
         events.append(TurnStarted(**about, seq=0, sender="operator", prompt=f"task {turn}", engine="scripted"))
         events += [TurnText(**about, seq=n + 1, text=f"**line** {turn}.{n}") for n in range(LINES)]
         events.append(TurnEnded(**about, seq=LINES + 1, outcome="ok", duration_ms=1500, cost_usd=0.01))
-    told = [(f"{1_000_000 + n}-0", Envelope.of(event, source="hm1nd")) for n, event in enumerate(events)]
+    told = [(f"{first + n}-0", Envelope.of(event, source="hm1nd")) for n, event in enumerate(events)]
     with closing(EventWriter(data_dir / "agents" / "hm1nd" / "events.sqlite")) as writer:
         writer.record(told, position=told[-1][0])
 
@@ -139,11 +142,12 @@ def test_history_can_be_read_without_javascript(play: Callable[[Play], None]) ->
 BIG = "".join(f"def f{number}(x):\n    return x + {number}\n\n" for number in range(120))
 
 
-async def works(stage: Stage) -> None:
-    """A turn with edits and commands."""
+async def works(stage: Stage, says: str = "I mend it.") -> None:
+    """A turn with words, edits and commands."""
     await stage.scene.send("operator", "hm1nd", "mend it")
     entry, message = await stage.scene.take("hm1nd")
     turn = await stage.scene.begin("hm1nd", message)
+    await turn.say(TurnText, text=says)
     output = "Exit code 2\n" + "E  boom\n" * 40
     edit = {"file_path": "/state/feed.py", "old_string": "import Feed\n", "new_string": "import Stream as Feed\n"}
     for call, name, given, result, error in (
@@ -227,5 +231,39 @@ def test_commands_are_completed_with_tab_and_unknown_ones_are_refused(play: Call
         await expect(page.locator("#compose")).to_contain_text("/nap SECONDS")
         inbox = (await stage.http.get("/api/v1/agents/hm1nd/inbox")).json()["messages"]
         assert inbox == []
+
+    play(scenario)
+
+
+MARKDOWN = "## Found\n\n1. [it](https://x.example/a)\n\n|a|b|\n|-|-:|\n|1|2|\n\n```py\nx = 1\n```\n\n> said"
+
+
+@pytest.mark.parametrize(("viewport", "scheme"), [(WIDE, "light"), (PHONE, "dark")], ids=["wide", "phone"])
+def test_history_and_figures_can_be_read_by_everybody(
+    play: Callable[[Play], None], viewport: ViewportSize, scheme: str
+) -> None:
+    axe = source()
+
+    async def scenario(stage: Stage) -> None:
+        history(stage.process.data_dir, first=round((time.time() - 3600) * 1000))
+        await works(stage, MARKDOWN)
+        page = await stage.page(viewport, scheme=scheme)
+        await stage.goto(page, "/agents/hm1nd")
+        await expect(page.locator(".md-table")).to_be_visible()
+        await page.locator(".call-edit .diff > summary").first.click()
+        await page.locator("#compose-body").fill("/")
+        assert await violations(page, axe) == []
+        await stage.goto(page, "/agents/hm1nd?q=line+19")
+        assert await violations(page, axe) == []
+        await stage.goto(page, "/agents/hm1nd/stats")
+        slot = page.locator("#chart-turns .chart-slot").first
+        await expect(slot.locator(".chart-said")).to_be_hidden()
+        await slot.locator("rect").hover()
+        await expect(slot.locator(".chart-said")).to_be_visible()
+        await page.locator("#chart-turns summary").click()
+        await expect(page.locator("#chart-turns tbody tr").first).to_be_visible()
+        assert await violations(page, axe) == []
+        await no_sideways_scroll(page)
+        await page.screenshot(path=ARTIFACTS / f"stats-{viewport['width']}-{scheme}.png", full_page=True)
 
     play(scenario)
