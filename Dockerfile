@@ -34,7 +34,9 @@ COPY docs/settings.md /tmp/hive/docs/settings.md
 COPY libs /tmp/hive/libs
 COPY services /tmp/hive/services
 COPY cli /tmp/hive/cli
-RUN cd /tmp/hive \
+# Docker's older builder makes this stage also for the agents' image, whose base may have no pip: then it stays empty.
+RUN /opt/hive/bin/python -c 'import pip' 2>/dev/null || { echo "this base has no pip: no services in it"; exit 0; }; \
+    cd /tmp/hive \
     && if /opt/hive/bin/python -c 'import hatchling' 2>/dev/null; then offline="--no-build-isolation --no-index"; fi \
     && /opt/hive/bin/python -m pip install --no-cache-dir --no-deps ${offline:-} . \
     && rm -rf /tmp/hive \
