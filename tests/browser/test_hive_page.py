@@ -5,12 +5,16 @@ from collections.abc import Callable
 from typing import Final
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, ViewportSize, expect
 from tests.browser.everything import everything
-from tests.browser.stage import PHONE, WIDE, Play, Stage
+from tests.browser.stage import PHONE, WIDE, Play, Stage, no_sideways_scroll
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
+SELECTED: Final = """() => {
+  const field = document.activeElement;
+  return field.value.slice(field.selectionStart, field.selectionEnd);
+}"""
 RESET: Final = "() => htmx.trigger(document.getElementById('main'), 'sse:reset')"
 
 expect.set_options(timeout=20_000)  # of a machine that has much else to do
@@ -22,6 +26,127 @@ async def resets(page: Page) -> None:
     assert before is None
     await page.evaluate(RESET)
     await page.wait_for_function("() => !document.getElementById('main').old")
+
+
+@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
+def test_what_needs_the_operator_is_answered_in_its_place(play: Callable[[Play], None], viewport: ViewportSize) -> None:
+    async def scenario(stage: Stage) -> None:
+        other, page = await stage.page(WIDE), await stage.page(viewport)
+        await everything(stage)
+        await expect(page.locator("#needs > li")).to_have_count(8)
+        await expect(page).to_have_title("(8) Hive · hyperhive")
+        assert "needs" in (await page.locator("#icon").get_attribute("href") or "")
+        await no_sideways_scroll(page)
+
+        release = page.locator(".need", has_text="release be called")
+        await release.get_by_label("Bea").check()
+        await release.get_by_role("button", name="Answer").click()
+        push = page.locator(".need-permission")
+        await push.get_by_role("button", name="Once").click()
+        letters = page.locator(".need-dead")
+        await letters.get_by_role("button", name="Send again").click()
+        for seen in (page, other):
+            await expect(seen.locator(".need", has_text="release be called")).to_contain_text("operator: Bea")
+            await expect(seen.locator(".need-permission .settled")).to_contain_text("once")
+            await expect(seen.locator(".need-dead .settled")).to_contain_text("No dead letters are left")
+            await expect(seen).to_have_title("(5) Hive · hyperhive")
+        await no_sideways_scroll(page)
+
+    play(scenario)
+
+
+def test_work_in_hand_survives_that_the_page_is_drawn_anew(play: Callable[[Play], None]) -> None:
+    async def scenario(stage: Stage) -> None:
+        page = await stage.page(PHONE)
+        await everything(stage)
+        await expect(page.locator("#needs > li")).to_have_count(8)
+        delete = page.locator(".need", has_text="may I delete")
+        await delete.get_by_label("dist/").check()
+        await delete.locator("textarea").fill("and nothing else")
+        thread = page.locator("#inbox .letter", has_text="scout looks into it")
+        await thread.get_by_text("Reply").click()
+        await thread.locator("textarea").fill("go on")
+        await page.get_by_text("New agent").click()
+        await page.get_by_label("Name").fill("fresh")
+        await delete.locator("textarea").focus()
+        await page.keyboard.press("Home")
+        await page.keyboard.press("Shift+ArrowRight")
+        top = await page.evaluate("() => window.scrollY")
+        assert top > 0
+
+        for _ in range(2):
+            await resets(page)
+            await expect(delete.get_by_label("dist/")).to_be_checked()
+            await expect(delete.get_by_label("build/")).not_to_be_checked()
+            await expect(delete.locator("textarea")).to_have_value("and nothing else")
+            await expect(delete.locator("textarea")).to_be_focused()
+            assert await page.evaluate(SELECTED) == "a"
+            await expect(thread.locator("textarea")).to_be_visible()
+            await expect(thread.locator("textarea")).to_have_value("go on")
+            await expect(page.get_by_label("Name")).to_have_value("fresh")
+            assert await page.evaluate("() => window.scrollY") == top
+
+    play(scenario)
+
+
+def test_a_form_does_a_thing_once_and_comes_back_after_an_error(play: Callable[[Play], None]) -> None:
+    async def scenario(stage: Stage) -> None:
+        page = await stage.page(WIDE)
+        posted: list[str] = []
+        released = asyncio.Event()
+
+        async def held(route: Route) -> None:
+            posted.append(route.request.url)
+            await released.wait()
+            await (route.abort() if len(posted) == 1 else route.continue_())
+
+        await page.route("**/send", held)
+        compose = page.locator("#compose")
+        await compose.locator("textarea").fill("once, please")
+        send = compose.get_by_role("button", name="Send")
+        await send.dblclick()
+        await expect(compose).to_have_attribute("aria-busy", "true")
+        await page.keyboard.press("Control+Enter")
+        released.set()
+        await expect(compose.locator(".is-error")).to_contain_text("The dashboard does not answer")
+        await expect(compose.locator("textarea")).to_have_value("once, please")
+        await expect(send).to_be_enabled()
+        assert len(posted) == 1
+        stage.complaints.clear()  # the browser names the request that was cut off
+
+        await send.click()
+        await expect(page.locator("#flow .message", has_text="once, please")).to_have_count(1)
+        await expect(compose.get_by_role("button", name="Send")).to_be_enabled()
+        assert len(posted) == 2
+
+    play(scenario)
+
+
+def test_names_are_completed_and_a_word_to_everyone_reaches_all(play: Callable[[Play], None]) -> None:
+    async def scenario(stage: Stage) -> None:
+        await stage.scene.agent("ada")
+        await stage.scene.state("ada")
+        page = await stage.page(WIDE)
+        field = page.locator("#compose textarea")
+        await expect(page.locator("#compose option")).to_have_count(3)
+        await field.press_sequentially("@a")
+        await expect(page.get_by_role("option", name="@ada")).to_have_attribute("aria-selected", "true")
+        await field.press("Enter")
+        await expect(page.locator("#compose select")).to_have_value("ada")
+        await field.press_sequentially("look at what @h")
+        await field.press("Tab")
+        await field.press_sequentially("does")
+        await expect(field).to_have_value("look at what @hm1nd does")
+        await field.press("Control+Enter")
+        await expect(page.locator("#compose")).to_contain_text("Sent to ada")
+
+        await page.locator("#compose textarea").fill("@everyone stop here")
+        await page.locator("#compose textarea").press("Escape")
+        await page.locator("#compose").get_by_role("button", name="Send").click()
+        await expect(page.locator("#compose")).to_contain_text("Sent to everyone")
+        await expect(page.locator("#flow .message", has_text="stop here")).to_have_count(2)
+
+    play(scenario)
 
 
 def test_the_flow_is_narrowed_and_stays_so_while_it_goes_on(play: Callable[[Play], None]) -> None:
@@ -85,6 +210,26 @@ def test_the_keyboard_finds_moves_and_is_turned_off(play: Callable[[Play], None]
         await page.keyboard.press("?")
         await page.keyboard.press("Control+k")
         await expect(page.get_by_role("dialog")).to_have_count(1)
+
+    play(scenario)
+
+
+def test_a_browser_that_was_told_so_notifies_of_what_is_new(play: Callable[[Play], None]) -> None:
+    async def scenario(stage: Stage) -> None:
+        page = await stage.page(WIDE)
+        await page.context.grant_permissions(["notifications"])
+        await page.add_init_script(
+            "window.notes = []; const real = window.Notification; document.hasFocus = () => false;"
+            "window.Notification = class extends real {"
+            "  constructor(title, how) { super(title, how); notes.push(how.body); } };"
+        )
+        await stage.goto(page, "/settings")
+        await page.get_by_role("button", name="Turn on").click()
+        await expect(page.locator("[data-notify-said]")).to_have_text("On in this browser.")
+        await stage.goto(page, "/")
+        await everything(stage)
+        await expect(page.locator("#needs > li")).to_have_count(8)
+        assert "lin needs a sign-in" in await page.evaluate("() => window.notes")
 
     play(scenario)
 

@@ -81,6 +81,7 @@ def test_with_htmx_the_letter_leaves_its_place(tmp_path: Path) -> None:
     async def scenario(hive: Opened, dead: str) -> None:
         await hive.sign_in()
         headers = {"origin": "http://127.0.0.1:7000", "hx-request": "true", "x-csrf-token": await hive.csrf()}
+        headers["hx-current-url"] = "http://127.0.0.1:7000/dead-letters"
         done = await hive.browser.post(f"/dead-letters/{dead}/redrive", headers=headers)
         assert done.status_code == 200
         assert f'<div id="dead-{dead}" hx-swap-oob="delete"></div>' in done.text

@@ -1,6 +1,7 @@
 """`/dead-letters`: messages that were given up, why, and the button that sends one again."""
 
 import asyncio
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
@@ -36,7 +37,8 @@ async def redrive(request: Request, parts: PartsOf, session: SignedIn, message_i
     except HiveError as error:
         flash = Flash(str(error), "bad")
     await parts.snapshots.refresh()
-    if is_htmx(request) and flash.tone == "good":
+    in_its_list = urlsplit(request.headers.get("hx-current-url", "")).path == "/dead-letters"
+    if is_htmx(request) and in_its_list and flash.tone == "good":
         gone = Markup('<div id="dead-{}" hx-swap-oob="delete"></div>').format(message_id)
         return HTMLResponse(parts.renderer.page(FlashFragment((flash,))) + gone)
     return told(request, parts, session, flash, back="/dead-letters")

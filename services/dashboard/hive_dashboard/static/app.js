@@ -87,12 +87,13 @@
 
   // --- what the operator is in the middle of survives a swap: words, choices, focus, selection, folds, scroll ---
   const keyOf = (element, root) => {
-    if (element.id) return `#${CSS.escape(element.id)}`;
+    if (element.id) return [`#${CSS.escape(element.id)}`, 0];
     const holder = element.parentElement.closest("[id]");
     const within = holder && root.contains(holder) ? `#${CSS.escape(holder.id)} ` : "";
     const kind = element.tagName.toLowerCase() + (element.name ? `[name="${CSS.escape(element.name)}"]` : "");
     const value = /^(radio|checkbox)$/.test(element.type) ? `[value="${CSS.escape(element.value)}"]` : "";
-    return within + kind + value;
+    const selector = within + kind + value;
+    return [selector, [...root.querySelectorAll(selector)].indexOf(element)];
   };
   const changed = (field) => {
     if (field.type === "hidden") return false;
@@ -106,13 +107,13 @@
       fields: [...root.querySelectorAll("input, textarea, select")].filter(changed).map((field) => [keyOf(field, root), field.value, field.checked]),
       folds: [...root.querySelectorAll("details")].filter((fold) => fold.closest("[id]")).map((fold) => [keyOf(fold, root), fold.open]),
       scrolls: [...root.querySelectorAll("[id]")].filter((one) => one.scrollTop).map((one) => [keyOf(one, root), one.scrollTop]),
-      focus: inside ? keyOf(active, root) : "",
+      focus: inside ? keyOf(active, root) : null,
       range: inside && active.selectionStart != null ? [active.selectionStart, active.selectionEnd] : null,
       top: window.scrollY,
     };
   };
   const restore = (root, kept) => {
-    const find = (key) => root.querySelector(key) || document.querySelector(key);
+    const find = ([selector, place]) => root.querySelectorAll(selector)[place] || document.querySelectorAll(selector)[place];
     for (const [key, value, checked] of kept.fields) {
       const field = find(key);
       if (!field) continue;
@@ -122,7 +123,7 @@
     for (const [key, open] of kept.folds) { const fold = find(key); if (fold && fold.open !== open) fold.open = open; }
     for (const [key, top] of kept.scrolls) { const one = find(key); if (one) one.scrollTop = top; }
     const focused = kept.focus && find(kept.focus);
-    if (focused && focused !== document.activeElement) {
+    if (focused) {
       focused.focus({ preventScroll: true });
       if (kept.range && focused.setSelectionRange) focused.setSelectionRange(...kept.range);
     }
