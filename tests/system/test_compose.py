@@ -41,7 +41,10 @@ class Composed:
         return done.stdout
 
     def hive(self, *arguments: str) -> str:
-        return self.compose("exec", "-T", "dashboard", "hive", *arguments)
+        """As `docker compose exec dashboard hive …`, without the second that Compose takes for it."""
+        labels = (f"project={PROJECT}", "service=dashboard")
+        filters = [f"--filter=label=com.docker.compose.{label}" for label in labels]
+        return self.docker.docker("exec", self.docker.docker("ps", "--quiet", *filters), "hive", *arguments)
 
     def bodies(self) -> list[str]:
         """What the operator was written."""
