@@ -12,6 +12,7 @@ from tests.support.away import answers
 from tests.support.built_image import built_image
 from tests.support.docker_engine import DockerEngine
 from tests.support.hive import Hive, hive
+from tests.support.terminal import typed
 from tests.support.waiting import wait_until
 
 from hive_supervisor.images.docker import give
@@ -80,6 +81,13 @@ def test_three_agents_talk(running: Hive, docker: DockerEngine) -> None:
     shown = running.cli("status")
     assert "docker" in shown
     assert "no capabilities" in shown
+
+
+def test_the_operators_terminal_is_in_the_container_as_the_engines_user(running: Hive, docker: DockerEngine) -> None:
+    said = typed(running, "ada", "echo $HIVE_AGENT_NAME:$(hostname):$(id -u)-; stty size", sees="40 200")
+    container = containers(docker)["ada"]
+    assert f":{container['Config']['Hostname']}:" in said
+    assert ":0-" not in said
 
 
 def test_each_container_is_held_to_what_is_set(running: Hive, docker: DockerEngine) -> None:
