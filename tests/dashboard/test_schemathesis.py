@@ -57,7 +57,7 @@ def test_no_call_of_the_api_ends_in_a_server_error_or_says_what_it_does_not_desc
                     await furnish(scene)
                     supervisor = asyncio.create_task(refuse_commands(scene))
                     try:
-                        return await asyncio.to_thread(ask, process.address, process.api_token)
+                        return await asyncio.to_thread(ask, process.address, process.api_token, tmp_path)
                     finally:
                         supervisor.cancel()
                         await asyncio.wait([supervisor])
@@ -70,7 +70,7 @@ def test_no_call_of_the_api_ends_in_a_server_error_or_says_what_it_does_not_desc
         assert "Traceback" not in log, log[-3000:]
 
 
-def ask(address: str, token: str) -> tuple[int, str]:
+def ask(address: str, token: str, folder: Path) -> tuple[int, str]:
     # fmt: off
     done = subprocess.run(
         [
@@ -79,7 +79,7 @@ def ask(address: str, token: str) -> tuple[int, str]:
             "--phases", "coverage,fuzzing", "--max-time", "40", "--seed", "7", "--workers", "2", "--no-color",
             "--generation-database", "none", "--request-timeout", "20", "--continue-on-failure",
         ],
-        capture_output=True, text=True, timeout=200, check=False,
+        capture_output=True, text=True, timeout=200, check=False, cwd=folder,
     )
     # fmt: on
     return done.returncode, done.stdout[-20_000:] + done.stderr[-3_000:]
