@@ -76,7 +76,7 @@ def ask(address: str, token: str, folder: Path) -> tuple[int, str]:
         [
             sys.executable, "-m", "schemathesis.cli", "run", f"{address}/api/v1/openapi.json",
             "--header", f"Authorization: Bearer {token}", "--checks", CHECKS, "--max-examples", str(EXAMPLES),
-            "--phases", "coverage,fuzzing", "--max-time", "40", "--seed", "7", "--workers", "2", "--no-color",
+            "--phases", "coverage,fuzzing", "--max-time", "40", "--seed", "7", "--workers", "1", "--no-color",
             "--generation-database", "none", "--request-timeout", "20", "--continue-on-failure",
         ],
         capture_output=True, text=True, timeout=200, check=False, cwd=folder,
