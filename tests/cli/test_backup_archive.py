@@ -116,7 +116,9 @@ def test_a_changed_byte_anywhere_is_refused(good: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"hello", b"PK\x03\x04" + os.urandom(500), gzip.compress(b"no tar at all" * 100)]
+    "content",
+    [b"", b"hello", b"PK\x03\x04" + os.urandom(500), gzip.compress(b"no tar at all" * 100)],
+    ids=["empty", "text", "zip", "gzip of no tar"],
 )
 def test_a_file_of_something_else_is_named_as_such(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "x.tar.gz"

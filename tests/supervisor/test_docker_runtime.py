@@ -300,12 +300,20 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_why_an_engine_cannot_be_used_is_told(docker: DockerEngine, tmp_path: Path) -> None:
-    assert "install docker.io or podman" in asyncio.run(docker_host.why_not(tmp_path / "docker.sock"))
+    assert "start Docker's (systemctl start docker)" in asyncio.run(docker_host.why_not(tmp_path / "docker.sock"))
     docker.forget("hyperhive")
     assert asyncio.run(docker_host.why_not(docker.socket)).startswith("the container engine has no image hyperhive")
     docker.docker("tag", SMALL_IMAGE, "hyperhive")
     assert asyncio.run(docker_host.why_not(docker.socket)) == ""
     docker.forget("hyperhive")
+
+
+def test_who_has_no_engine_or_podman_alone_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "install docker.io or podman and start it" in why_not_reachable(tmp_path / "docker.sock")
+    podman = tmp_path / "podman"
+    podman.touch(mode=0o755)
+    assert "systemctl enable --now podman.socket" in why_not_reachable(tmp_path / "docker.sock")
 
 
 def test_a_user_who_may_not_use_the_engine_is_told_what_to_do(docker: DockerEngine) -> None:

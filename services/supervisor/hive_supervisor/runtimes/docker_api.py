@@ -7,6 +7,7 @@ the same since API 1.40 (Docker 19.03, Podman 4).
 import contextlib
 import json
 import os
+import shutil
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -274,10 +275,18 @@ def why_not_reachable(socket: Path) -> str:
     except PermissionError:
         return f"this user may not reach {socket.parent}, where the container engine listens"
     except OSError:
-        return f"no container engine listens at {socket}; install docker.io or podman and start it, or set DOCKER_HOST"
+        return f"no container engine listens at {socket}; {_how_to_start()}, or set DOCKER_HOST"
     if not os.access(socket, os.R_OK | os.W_OK):
         return f"this user may not use {socket}; run as root, or join its group (usermod -aG docker USER)"
     return ""
+
+
+def _how_to_start() -> str:
+    if shutil.which("dockerd"):
+        return "start Docker's (systemctl start docker)"
+    if shutil.which("podman"):
+        return "let Podman listen (systemctl enable --now podman.socket)"
+    return "install docker.io or podman and start it"
 
 
 def _filters(labels: Mapping[str, str], **others: str) -> str:
