@@ -93,6 +93,10 @@ completion tcsh
 image build --from /nowhere
 image prune --keep 0
 image remove
+install --systemd extra
+uninstall extra
+secret set
+secret set 'a b'
 token create
 token create phone --days 0
 token revoke

@@ -154,14 +154,18 @@ def beats(version: str, *, age_s: float = 0) -> ServiceBeat:
 
 
 @pytest.mark.parametrize(
-    ("other", "refused"),
-    [(beats("99.0.0"), True), (beats("99.0.0", age_s=60), False), (beats(VERSION), False), (None, False)],
+    ("other", "age_s", "refused"),
+    [("99.0.0", 0, True), ("99.0.0", 60, False), (VERSION, 0, False), (None, 0, False)],
 )
-def test_a_service_does_not_start_beside_one_that_is_too_far_from_it(other: ServiceBeat | None, refused: bool) -> None:  # noqa: FBT001
+def test_a_service_does_not_start_beside_one_that_is_too_far_from_it(
+    other: str | None,
+    age_s: float,
+    refused: bool,  # noqa: FBT001
+) -> None:
     async def scenario() -> None:
         bus = MemoryBus()
         if other:
-            await bus.hash_set(streams.SERVICES, {"broker": other.model_dump_json()})
+            await bus.hash_set(streams.SERVICES, {"broker": beats(other, age_s=age_s).model_dump_json()})
         await beat.refuse_skew(bus, "supervisor")
 
     if refused:
