@@ -1,5 +1,6 @@
 """An agent's page in a real Chromium: history scrolled, searched and linked to, edits opened, commands completed."""
 
+import re
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -102,7 +103,7 @@ def test_a_turn_has_an_address_and_words_are_found(play: Callable[[Play], None])
     async def scenario(stage: Stage) -> None:
         history(stage.process.data_dir)
         page = await opened(stage, WIDE, "?turn=old-17")
-        await expect(page.locator("#turns article").first).to_contain_text("task 17")
+        await expect(page.locator("#turns article", has_text=re.compile(r"task 17\b"))).to_be_in_viewport()
         assert await page.locator("#main").get_attribute("sse-connect") is None
         await page.get_by_placeholder("Search its history").fill("** 42.3")
         await page.keyboard.press("Enter")
