@@ -19,6 +19,9 @@ from hive_cli.output import bold, complain, say
 from hive_contracts.errors import Refused
 
 ROOT: Final = Path(__file__).resolve().parents[3]
+MOST_HIVES: Final = 2
+"""Whole hives at once: each brings processes of its own, a browser or a container engine."""
+
 QUICK: Final = "not system and not browser and not claude"
 
 
@@ -100,11 +103,12 @@ def _run_tests(pytest_args: Sequence[str], *, quick: bool, beside: Future[list[O
 
 
 def _phases(*, alone: bool, quick: bool) -> tuple[tuple[str, ...], ...]:
-    """Small tests in a process more than there are cores, for they wait, too; whole hives one after the other."""
+    """Small tests in a process more than there are cores, for they wait, too; then whole hives, a file at a time."""
     if alone:
         return (("-m", QUICK) if quick else (),)
     small = ("-m", QUICK, f"--numprocesses={_cores() + 1}", "--dist=worksteal")
-    return (small,) if quick else (small, ("-m", f"not ({QUICK})"))
+    whole = ("-m", f"not ({QUICK})", f"--numprocesses={min(_cores(), MOST_HIVES)}", "--dist=loadfile")
+    return (small,) if quick else (small, whole)
 
 
 def _cores() -> int:
