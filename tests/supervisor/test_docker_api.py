@@ -176,7 +176,7 @@ def test_a_network_is_made_once(docker: DockerEngine) -> None:
 def test_an_engine_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
     async def scenario() -> None:
         api = DockerApi(tmp_path / "docker.sock")
-        with pytest.raises(EngineAway, match=r"no container engine listens at .*docker\.sock; install docker\.io"):
+        with pytest.raises(EngineAway, match=r"no container engine listens at .*docker\.sock; (start|install|let)"):
             await api.engine()
         (tmp_path / "docker.sock").touch()
         with pytest.raises(EngineAway, match="does not listen; start it"):

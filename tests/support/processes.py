@@ -19,8 +19,9 @@ def descendants(pid: int) -> set[int]:
     while waiting:
         one = waiting.pop()
         found.add(one)
-        for task in Path(f"/proc/{one}/task").glob("*/children"):
-            waiting += [int(child) for child in _text(task).split()]
+        with suppress(FileNotFoundError):  # it ended meanwhile
+            for task in Path(f"/proc/{one}/task").glob("*/children"):
+                waiting += [int(child) for child in _text(task).split()]
     return found
 
 

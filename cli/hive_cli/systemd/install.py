@@ -68,15 +68,15 @@ def layout_of(data: DataDir, user: str, redis_url: str) -> Layout:
             f"services do not see {hidden[0]} as others do, so no hive can be in {data.root}; leave --data-dir out "
             "for /var/lib/hyperhive, or name a place such as /srv/hive"
         )
-    homes = ("/home/", "/root/")
-    needed = [sys.executable, sys.base_prefix, str(Path(__file__).resolve())]
+    needed = [sys.prefix, sys.base_prefix, str(Path(__file__).resolve().parents[3])]
     return Layout(
         data_dir=data.root,
         user=user,
         python=Path(sys.executable),
         redis=None if redis_url else redis_embedded.server_binary(),
         redis_url=redis_url,
-        home_is_read=any(path.startswith(homes) for path in needed),
+        home_is_read=any(path.startswith(("/home/", "/root/")) for path in needed),
+        in_tmp=tuple(sorted({path for path in needed if path.startswith(("/tmp/", "/var/tmp/"))})),  # noqa: S108
     )
 
 

@@ -56,7 +56,8 @@ SUPERVISORS: Final = (
 @dataclass(frozen=True, slots=True)
 class Layout:
     """`python` is the interpreter that has hyperhive; `redis` the embedded server's binary, None for one of your own,
-    whose URL is then in `redis_url`. `home_is_read`: hyperhive lies in somebody's home."""
+    whose URL is then in `redis_url`. `home_is_read`: hyperhive lies in somebody's home; `in_tmp`: its folders below a
+    /tmp, of which units have one of their own."""
 
     data_dir: Path
     user: str
@@ -64,6 +65,7 @@ class Layout:
     redis: Path | None
     redis_url: str = ""
     home_is_read: bool = False
+    in_tmp: tuple[str, ...] = ()
 
     @property
     def prepare(self) -> str:
@@ -221,7 +223,8 @@ def _written(layout: Layout) -> tuple[str, ...]:
 
 
 def _home(layout: Layout) -> Options:
-    return {"ProtectHome": "read-only" if layout.home_is_read else "yes"}
+    own = {"BindReadOnlyPaths": " ".join(map(quoted, layout.in_tmp))} if layout.in_tmp else {}
+    return {"ProtectHome": "read-only" if layout.home_is_read else "yes", **own}
 
 
 def _text(sections: Sections) -> str:
