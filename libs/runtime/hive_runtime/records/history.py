@@ -15,7 +15,7 @@ from typing import Any, Final
 from hive_runtime.records.events import RecordedEvent, event_of
 from hive_runtime.store import read_only
 
-WINDOW_EVENTS: Final = 40
+WINDOW_EVENTS: Final = 30
 WINDOW_OVER: Final = 60
 """Events by which a window may be longer, so that it begins or ends with a turn."""
 
