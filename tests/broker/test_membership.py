@@ -87,7 +87,9 @@ def test_brokers_that_come_and_go_share_all_and_never_work_on_the_same(on_bus: O
 def test_a_broker_started_in_a_dead_ones_stead_takes_its_place_at_once(on_bus: OnBus) -> None:
     async def scenario(bus: Bus) -> None:
         busy: dict[str, str] = {}
-        one, two = Worker(bus, "one", busy), Worker(bus, "two", busy)
+        one = Worker(bus, "one", busy)
+        await until(lambda: one.membership.is_first)
+        two = Worker(bus, "two", busy)
         await until(lambda: len(busy) == len(NAMES) and one.own and two.own)
         before = one.own
         await one.die()
