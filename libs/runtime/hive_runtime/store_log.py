@@ -16,8 +16,8 @@ from typing import Final
 from urllib.parse import quote
 
 COPY_AT_PAGES: Final = 1_000
-LAST_RESORT_PAGES: Final = 16_000
-"""64 MB: here the writer copies the log within its commit."""
+LAST_RESORT_PAGES: Final = 64_000
+"""256 MB: here the writer copies the log within its commit."""
 
 FIRST_LOOK, LONGEST_PAUSE = 64, 4_096
 """Commits before the first copy, and at most between two."""
