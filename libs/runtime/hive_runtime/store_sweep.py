@@ -1,6 +1,6 @@
 """Deleting many rows from a store that another process writes, without making that writer wait.
 
-sqlite has one write lock per store, and who finds it taken looks again after 1, 3 and 8 ms. So each step holds the
+sqlite has one write lock per store, and a writer who finds it taken looks each millisecond. So each step holds the
 lock for a few milliseconds, is a transaction of its own (one statement: nothing is half done whenever it dies), and
 is followed by a pause in which a waiting writer is sure to come first.
 
@@ -28,7 +28,7 @@ HOLD_S: Final = 0.0015
 """How long a step is to hold the write lock; the number of rows a step takes is fitted to it."""
 
 SHORT_HOLD_S, SHORT_PAUSE_S, LONG_PAUSE_S = 0.003, 0.0035, 0.009
-"""After a hold under 3 ms the writer's third look finds the lock free, after a longer one its fourth does."""
+"""Pauses long enough for several looks of a writer, also of one that uses sqlite's own: after 1, 3 and 8 ms."""
 
 JITTER: Final = 1.6
 """Or else a writer that looks late once may find each of its looks at a step."""
