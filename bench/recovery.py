@@ -25,6 +25,7 @@ import httpx
 from tests.support.hive import Hive, hive
 from tests.support.waiting import until
 
+from hive_cli.chaos.stage import PATIENT
 from hive_cli.stack import redis_embedded
 from hive_contracts import streams
 from hive_contracts.envelope import Envelope
@@ -191,7 +192,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tries", type=int, default=10)
     options = parser.parse_args()
-    with hive() as running:
+    with hive(environment=PATIENT) as running:
         asyncio.run(measure(running, options.tries))
     print(f"load {os.getloadavg()[0]:.1f}")
 

@@ -41,12 +41,19 @@ def test_a_log_that_became_long_is_copied_and_the_next_write_begins_it_anew(tmp_
 def test_a_log_is_copied_sooner_the_faster_it_grows() -> None:
     pace = CopyPace(1_000, first=4)
     assert [pace.is_due() for _ in range(4)] == [False, False, False, True]
-    pace.copied(40)
-    assert [pace.is_due() for _ in range(100)].count(True) == 1
-    pace.copied(40_040)
+    pace.copied(1_000)
+    assert [pace.is_due() for _ in range(4)] == [False, False, False, True]
+    pace.copied(3_000)
     assert [pace.is_due() for _ in range(2)] == [False, True]
     pace.copied(0)
     assert not pace.is_due()
+
+
+def test_a_log_that_began_anew_just_before_it_was_copied_is_looked_at_again_soon() -> None:
+    pace = CopyPace(1_000, first=16)
+    for due in (32, 64, 128):
+        pace.copied(1)
+        assert [pace.is_due() for _ in range(due)].index(True) == due - 1
 
 
 def test_whatever_is_copied_nobody_else_finds_the_store_unlocked(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -33,7 +34,7 @@ from hive_runtime.records.outdated import outdated_events, outdated_messages
 from hive_runtime.records.stats import StatsReader
 from hive_runtime.records.threads import ThreadWriter
 from hive_runtime.store import Store
-from hive_runtime.store_sweep import Pace, sweep_store
+from hive_runtime.store_sweep import LOG_LIMIT, Pace, sweep_store
 from hive_supervisor.store import Answer, SupervisorStore
 
 
@@ -286,3 +287,34 @@ def test_a_writer_goes_on_while_its_store_is_swept(tmp_path: Path) -> None:
     assert (swept.removed, swept.kept) == (500, len(written))
     assert written
     assert os.access(path, os.W_OK)
+
+
+@pytest.fixture
+def long_log(tmp_path: Path) -> Iterator[Path]:
+    """Of a store with ten outdated events, that nobody copies but the sweep."""
+    path = tmp_path / "events.sqlite"
+    put_events(path, 10, age_days=8)
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("PRAGMA wal_autocheckpoint=0")
+        writer.execute("CREATE TABLE large (text TEXT)")
+        for _ in range(3):
+            writer.execute("INSERT INTO large SELECT ?", ("x" * LOG_LIMIT,))
+        yield path.with_name("events.sqlite-wal")
+
+
+def test_a_long_log_is_cut(long_log: Path) -> None:
+    assert long_log.stat().st_size > 3 * LOG_LIMIT
+    path = long_log.with_name("events.sqlite")
+    sweep = sweep_store(path, outdated_events(before=ms(1), newest=0), pace=Pace(), dry_run=False)
+    assert (sweep.removed, sweep.error) == (10, "")
+    assert long_log.stat().st_size <= LOG_LIMIT
+
+
+def test_a_log_that_a_reader_needs_is_left_as_it_is(long_log: Path) -> None:
+    before, path = long_log.stat().st_size, long_log.with_name("events.sqlite")
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM events").fetchone()
+        sweep = sweep_store(path, outdated_events(before=ms(1), newest=0), pace=Pace(), dry_run=False)
+    assert (sweep.removed, sweep.error) == (10, "")
+    assert long_log.stat().st_size >= before

@@ -38,10 +38,13 @@ class CopyPace:
         return self._commits >= self._due
 
     def copied(self, length: int) -> None:
-        """The log was copied when it had `length` pages; it begins anew now and then."""
+        """The log was copied when it had `length` pages; it begins anew now and then.
+
+        Where it began anew only just now, it seems to have grown by little: the pause is doubled at most.
+        """
         grown = length - self._length if length >= self._length else length
         each = max(grown, 1) / max(self._commits, 1)
-        self._due = min(max(1, round(self._pages / each)), LONGEST_PAUSE)
+        self._due = min(max(1, round(self._pages / each)), 2 * self._due, LONGEST_PAUSE)
         self._commits, self._length = 0, length
 
 
