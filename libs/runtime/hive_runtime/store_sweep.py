@@ -34,7 +34,7 @@ JITTER: Final = 1.6
 """Or else a writer that looks late once may find each of its looks at a step."""
 
 MAX_ROWS: Final = 2_000
-MAX_PAGES: Final = 500
+MAX_PAGES: Final = 100
 FIRST: Final = 40
 """Rows, or pages given back, in the first step."""
 
