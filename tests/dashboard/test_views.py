@@ -2,6 +2,8 @@
 
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 import pytest
@@ -11,11 +13,17 @@ from hive_contracts.agents import AgentRecord, AgentState, ContainerStatus, Desi
 from hive_dashboard import views
 from hive_dashboard.registry import AgentView
 from hive_dashboard.render import Renderer
-from hive_dashboard.views import badge_of
+from hive_dashboard.views.badge import badge_of
 from hive_dashboard.words import count, duration
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-VIEWS = [view for view in vars(views).values() if hasattr(view, "TEMPLATE")]
+MODULES = [import_module(f"{views.__name__}.{module.name}") for module in iter_modules(views.__path__)]
+VIEWS = [
+    value
+    for module in MODULES
+    for value in vars(module).values()
+    if hasattr(value, "TEMPLATE") and value.__module__ == module.__name__
+]
 RENDERER = Renderer(clock=lambda: NOW)
 
 

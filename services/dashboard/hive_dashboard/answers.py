@@ -14,7 +14,7 @@ from hive_dashboard.errors import NotSignedIn
 from hive_dashboard.idempotency import Replay
 from hive_dashboard.parts import look_of_request, parts_of
 from hive_dashboard.problems import is_for_programs, phrase, problem
-from hive_dashboard.views import ErrorPage, Flash, FlashFragment, Shell
+from hive_dashboard.views.shell import ErrorPage, Flash, FlashFragment, Shell
 
 log = structlog.get_logger()
 

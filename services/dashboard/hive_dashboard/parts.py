@@ -31,7 +31,7 @@ from hive_dashboard.store_answers import Answers
 from hive_dashboard.store_audit import AuditLog
 from hive_dashboard.store_terminals import TerminalSwitches
 from hive_dashboard.store_tokens import TokenStore
-from hive_dashboard.views import Flash
+from hive_dashboard.views.shell import Flash
 from hive_runtime.bus import Bus
 from hive_runtime.records.approvals import ApprovalReader
 from hive_runtime.records.events import EventReader

@@ -26,7 +26,9 @@ from hive_dashboard.registry import AgentView
 from hive_dashboard.text import clean, one_line
 from hive_dashboard.threads import Thread
 from hive_dashboard.turns import Ending, Row, Turn
-from hive_dashboard.views import ComposeForm, Totals, badge_of, is_busy, reply_form
+from hive_dashboard.views.badge import badge_of
+from hive_dashboard.views.compose import ComposeForm, reply_form
+from hive_dashboard.views.home import Totals, is_busy
 from hive_dashboard.words import count, dollars, duration, money, relative
 
 STATIC: Final = Path(str(files("hive_dashboard"))) / "static"

@@ -14,7 +14,7 @@ from hive_dashboard.registry import AgentView
 from hive_dashboard.render import Renderer
 from hive_dashboard.snapshot import INBOX_LENGTH, Snapshot
 from hive_dashboard.threads import Thread, is_unread
-from hive_dashboard.views import totals_of
+from hive_dashboard.views.home import totals_of
 
 HOME: Final = "home"
 

@@ -12,7 +12,8 @@ from hive_dashboard.api.access import MAX_DAYS
 from hive_dashboard.audit import acted
 from hive_dashboard.pages.shell import make_shell, told
 from hive_dashboard.parts import PartsOf, SignedIn
-from hive_dashboard.views import AccessPage, AuditPage, Flash
+from hive_dashboard.views.access import AccessPage, AuditPage
+from hive_dashboard.views.shell import Flash
 
 PAGE_LENGTH: Final = 100
 MAX_NAME: Final = 80

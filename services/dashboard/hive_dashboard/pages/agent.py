@@ -22,7 +22,9 @@ from hive_dashboard.pages.turns import Place, newest_stream, search_in, still_st
 from hive_dashboard.parts import Parts, PartsOf, SignedIn
 from hive_dashboard.slash import model_words
 from hive_dashboard.snapshot import AGENT_INBOX_LENGTH
-from hive_dashboard.views import AgentPage, ComposeForm, Flash
+from hive_dashboard.views.agent import AgentPage
+from hive_dashboard.views.compose import ComposeForm
+from hive_dashboard.views.shell import Flash
 from hive_runtime.records.history import Window
 
 NEWEST: Final = Place()

@@ -26,7 +26,8 @@ from hive_dashboard.diff import DiffFile, files_of
 from hive_dashboard.outlook import REACHED, bases_of, outlook_of
 from hive_dashboard.pages.shell import make_shell, told
 from hive_dashboard.parts import Parts, PartsOf, SignedIn
-from hive_dashboard.views import ApprovalFilter, ApprovalPage, ApprovalsPage, Flash
+from hive_dashboard.views.approvals import ApprovalFilter, ApprovalPage, ApprovalsPage
+from hive_dashboard.views.shell import Flash
 from hive_runtime.records.approvals import StoredDiff
 
 PAGE_LENGTH: Final = 50

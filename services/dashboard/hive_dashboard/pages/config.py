@@ -20,7 +20,8 @@ from hive_dashboard.auth import Session
 from hive_dashboard.diff import text_of
 from hive_dashboard.pages.shell import make_shell, told
 from hive_dashboard.parts import Parts, PartsOf, SignedIn
-from hive_dashboard.views import ConfigForm, ConfigPage, Configured, Deployed, Flash
+from hive_dashboard.views.config import ConfigForm, ConfigPage, Configured, Deployed
+from hive_dashboard.views.shell import Flash
 
 MAX_SHA: Final = 64
 

@@ -14,7 +14,8 @@ from hive_dashboard.answers import is_htmx
 from hive_dashboard.api.dead_letters import reason_of
 from hive_dashboard.pages.shell import make_shell, told
 from hive_dashboard.parts import PartsOf, SignedIn
-from hive_dashboard.views import DeadLettersPage, Flash, FlashFragment
+from hive_dashboard.views.messages import DeadLettersPage
+from hive_dashboard.views.shell import Flash, FlashFragment
 
 router = APIRouter()
 

@@ -13,7 +13,7 @@ from hive_contracts.errors import HiveError, NotFound
 from hive_dashboard.api.drafts import found_draft
 from hive_dashboard.pages.shell import told
 from hive_dashboard.parts import PartsOf, SignedIn
-from hive_dashboard.views import Flash
+from hive_dashboard.views.shell import Flash
 
 DEEDS: Final[dict[str, tuple[Callable[..., Payload], str, str]]] = {
     "discard": (DiscardDraft, "The draft of {} is discarded; its name is free.", "/"),

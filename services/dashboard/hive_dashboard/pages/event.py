@@ -11,7 +11,7 @@ from hive_dashboard.answers import is_htmx
 from hive_dashboard.pages.shell import known_agent, make_shell
 from hive_dashboard.parts import PartsOf, SignedIn
 from hive_dashboard.turns import Row, row_of
-from hive_dashboard.views import EditsFragment, EventPage
+from hive_dashboard.views.turns import EditsFragment, EventPage
 from hive_runtime.records.events import RecordedEvent
 
 router = APIRouter(prefix="/agents/{name}")

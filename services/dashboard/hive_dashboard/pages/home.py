@@ -20,7 +20,10 @@ from hive_dashboard.errors import InvalidRequest
 from hive_dashboard.pages.shell import make_shell
 from hive_dashboard.parts import Parts, PartsOf, SignedIn
 from hive_dashboard.snapshot import FLOW_LENGTH
-from hive_dashboard.views import ComposeForm, Filter, Flash, HomePage, SpawnForm, reply_form, totals_of
+from hive_dashboard.views.compose import ComposeForm, reply_form
+from hive_dashboard.views.home import HomePage, SpawnForm, totals_of
+from hive_dashboard.views.messages import Filter
+from hive_dashboard.views.shell import Flash
 
 Of = Annotated[str, Query(max_length=64)]
 

@@ -23,7 +23,9 @@ from hive_dashboard.pages.shell import local_path, make_shell, told
 from hive_dashboard.parts import Parts, PartsOf, SignedIn
 from hive_dashboard.registry import AgentView
 from hive_dashboard.slash import Slash, carry_out, parse
-from hive_dashboard.views import ComposeForm, Filter, Flash, MessagePage, MessagesPage, reply_form
+from hive_dashboard.views.compose import ComposeForm, reply_form
+from hive_dashboard.views.messages import Filter, MessagePage, MessagesPage
+from hive_dashboard.views.shell import Flash
 
 PAGE_LENGTH: Final = 50
 BROADCAST: Final = "*"

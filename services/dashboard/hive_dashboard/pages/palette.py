@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse
 from hive_dashboard.pages.shell import make_shell
 from hive_dashboard.parts import PartsOf, SignedIn
 from hive_dashboard.registry import AgentView
-from hive_dashboard.views import PalettePage, Place
+from hive_dashboard.views.settings import PalettePage, Place
 
 PAGES: Final = (
     Place("Hive", "/", "what needs you, agents, messages"),

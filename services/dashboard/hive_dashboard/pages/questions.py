@@ -12,7 +12,8 @@ from hive_contracts.names import OPERATOR
 from hive_dashboard.needs import need_of
 from hive_dashboard.pages.shell import make_shell, told
 from hive_dashboard.parts import PartsOf, SignedIn
-from hive_dashboard.views import Flash, QuestionsPage
+from hive_dashboard.views.questions import QuestionsPage
+from hive_dashboard.views.shell import Flash
 
 PAGE_LENGTH: Final = 50
 

@@ -11,7 +11,7 @@ from hive_contracts.retention import RetentionSwept, SweepRetention
 from hive_dashboard.auth import Session
 from hive_dashboard.pages.shell import make_shell
 from hive_dashboard.parts import Parts, PartsOf, SignedIn
-from hive_dashboard.views import RetentionPage
+from hive_dashboard.views.settings import RetentionPage
 
 router = APIRouter()
 

@@ -12,7 +12,8 @@ from hive_dashboard.look import LOOK_DAYS, cookie_name, look_of
 from hive_dashboard.pages.shell import make_shell
 from hive_dashboard.parts import PartsOf, SignedIn
 from hive_dashboard.reference import sections
-from hive_dashboard.views import ComponentsPage, Flash, SettingsPage
+from hive_dashboard.views.settings import ComponentsPage, SettingsPage
+from hive_dashboard.views.shell import Flash
 
 router = APIRouter(prefix="/settings")
 

@@ -13,7 +13,7 @@ from hive_dashboard.parts import Parts
 from hive_dashboard.registry import AgentView
 from hive_dashboard.snapshot import Snapshot
 from hive_dashboard.updates import HOME
-from hive_dashboard.views import Flash, FlashFragment, Shell
+from hive_dashboard.views.shell import Flash, FlashFragment, Shell
 
 
 def make_shell(parts: Parts, session: Session, title: str, *, path: str, topic: str = HOME, stream: str = "") -> Shell:

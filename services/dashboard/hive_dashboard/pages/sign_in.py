@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from hive_contracts.errors import HiveError
 from hive_dashboard.pages.shell import local_path
 from hive_dashboard.parts import Parts, PartsOf, SignedIn, look_of_request, parts_of
-from hive_dashboard.views import Shell, SignInPage
+from hive_dashboard.views.shell import Shell, SignInPage
 
 router = APIRouter()
 

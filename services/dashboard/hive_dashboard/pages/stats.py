@@ -12,7 +12,7 @@ from hive_dashboard.figures import RANGES, Range, figures_of
 from hive_dashboard.live import agent_topic
 from hive_dashboard.pages.shell import known_agent, make_shell
 from hive_dashboard.parts import PartsOf, SignedIn
-from hive_dashboard.views import StatsPage
+from hive_dashboard.views.agent import StatsPage
 from hive_runtime.records.stats import StatsReader
 
 DEFAULT: Final = "24h"

@@ -13,7 +13,8 @@ from hive_dashboard.parts import PartsOf, SignedIn, parts_of
 from hive_dashboard.security import POLICY
 from hive_dashboard.terminal import POLICY as REFUSED
 from hive_dashboard.terminal import look, turn, why_not
-from hive_dashboard.views import Flash, TerminalPage
+from hive_dashboard.views.agent import TerminalPage
+from hive_dashboard.views.shell import Flash
 
 router = APIRouter(prefix="/agents/{name}/terminal")
 

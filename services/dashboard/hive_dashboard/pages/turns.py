@@ -17,7 +17,7 @@ from hive_dashboard.live import TAIL_EVENTS
 from hive_dashboard.pages.shell import known_agent
 from hive_dashboard.parts import Parts, PartsOf, SignedIn
 from hive_dashboard.turns import turns_of
-from hive_dashboard.views import Hit, Search, TurnsFragment, TurnStream
+from hive_dashboard.views.turns import Hit, Search, TurnsFragment, TurnStream
 from hive_runtime.records.events import RecordedEvent
 from hive_runtime.records.history import Window, texts_of
 
