@@ -1,8 +1,9 @@
 """The supervisor over a real Redis, with containers in memory: commands, crashes, lost data."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,9 +39,10 @@ from hive_runtime.agent_settings import HarnessSettings
 from hive_runtime.redis_admin import RedisAdmin
 from hive_runtime.redis_bus import RedisBus, connect
 from hive_runtime.redis_url import RedisAddress
-from hive_supervisor.config import SupervisorSettings
+from hive_supervisor.config import END_OF_IDS, FIRST_ID, SupervisorSettings
 from hive_supervisor.containers import Premises
 from hive_supervisor.retention.config import RetentionSettings
+from hive_supervisor.runtimes.base import IDS
 from hive_supervisor.runtimes.choose import Choice
 from hive_supervisor.runtimes.memory import MemoryRuntime
 from hive_supervisor.service import Ending, serve
@@ -365,5 +367,20 @@ def test_the_manager_cannot_be_destroyed(redis: RedisServer, tmp_path: Path) -> 
         refused = (await hive.command(DestroyAgent(name="hm1nd", purge=True))).payload(CommandFailed)
         assert "manager" in refused.reason
         assert (await hive.command(DestroyAgent(name="nobody"))).payload(CommandFailed).code == "unknown_agent"
+
+    on_hive(redis, tmp_path, scenario)
+
+
+def test_an_agent_for_whom_no_user_ids_are_left_is_refused_with_a_sentence(redis: RedisServer, tmp_path: Path) -> None:
+    async def scenario(hive: Hive) -> None:
+        await hive.fact(ContainerStarted)
+        last = (END_OF_IDS - FIRST_ID) // IDS - 1
+        with closing(sqlite3.connect(tmp_path / "supervisor.sqlite")) as db, db:
+            db.execute("UPDATE sqlite_sequence SET seq = :seq WHERE name = 'agents'", {"seq": last - 1})
+        assert (await hive.command(SpawnAgent(name="ada"))).type == CommandDone.TYPE
+        assert (await hive.record("ada")).number == last
+        refused = (await hive.command(SpawnAgent(name="bob"))).payload(CommandFailed)
+        assert "no user ids are left for bob" in refused.reason
+        assert "bob" not in await hive.bus.hash_all(streams.AGENTS)
 
     on_hive(redis, tmp_path, scenario)

@@ -12,6 +12,8 @@ from hive_runtime.settings import Settings
 
 FIRST_ID: Final = 0x4000_0000
 LAST_FIRST_ID: Final = 0x7000_0000
+END_OF_IDS: Final = 0xFFFF_0000
+"""The first user id that no agent has: in the last 65,536 is the one that stands for none."""
 
 
 class Isolation(StrEnum):

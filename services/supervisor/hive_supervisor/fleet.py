@@ -15,11 +15,9 @@ from hive_contracts.agents import (
     AgentCreated,
     AgentNeedsUpdate,
     AgentPurged,
-    AgentState,
     ContainerStatus,
     Desired,
     Role,
-    TurnState,
 )
 from hive_contracts.envelope import Envelope, Payload
 from hive_contracts.models import AgentConfig, ModelChanged, RestartPolicy
@@ -29,25 +27,23 @@ from hive_runtime.bus import Bus
 from hive_runtime.errors import StoreUnavailable
 from hive_supervisor.containers import Premises, files_of, log_file, model_of, spec_for, traces_of
 from hive_supervisor.errors import AgentDestroyed, UnknownAgent
-from hive_supervisor.keeper import Keeper
+from hive_supervisor.keeper import LIST_FAILS, Keeper
 from hive_supervisor.life import Life, Throttle
 from hive_supervisor.principals import Principals
 from hive_supervisor.purge import wipe_all
 from hive_supervisor.registry import Registry
+from hive_supervisor.reports import until_ready
 from hive_supervisor.runtimes.base import ContainerRuntime, ContainerSpec, Imaged, SeedFile
+from hive_supervisor.runtimes.insisting import insist
+from hive_supervisor.runtimes.packages import lacking
 from hive_supervisor.slots import Slots
 from hive_supervisor.store import Agent, NewAgent, SupervisorStore
-from hive_supervisor.versions import behind, check_harness, version_of
+from hive_supervisor.versions import behind, version_of
 
 SOURCE: Final = "supervisor"
 PURGE: Final = "purge"
 IMAGE_LOOK_S: Final = 10.0
 """Between looks for a newer image, in seconds."""
-
-LOOK_INSIDE_S: Final = 10.0
-
-READY_WAIT_MS: Final = 250
-"""How long one look for the harness's report waits for its live stream, in milliseconds."""
 
 log = structlog.get_logger()
 
@@ -202,12 +198,7 @@ class Fleet:
 
     async def lacks(self, name: str, packages: Sequence[str]) -> list[str]:
         """Which of them its container, which runs, has neither as a program nor as a package."""
-        found = []
-        for package in packages:
-            look = ("sh", "-c", 'command -v "$1" || dpkg-query -W "$1" || test -e "/run/current-system/sw/bin/$1"')
-            done = await self._runtime.exec(name, (*look, "sh", package), timeout_s=LOOK_INSIDE_S)
-            found += [package] if done.status else []
-        return found
+        return await lacking(self._runtime, name, packages)
 
     async def logs(self, name: str, lines: int) -> tuple[str, ...]:
         return await self._runtime.logs(name, lines)
@@ -246,7 +237,7 @@ class Fleet:
     async def run(self) -> None:
         """Keep every agent until cancelled."""
         async with asyncio.TaskGroup() as group:
-            await persist(self._runtime.list)  # from here on every end is told
+            await insist(self._runtime.list, LIST_FAILS, self.note)  # from here on every end is told
             group.create_task(self._watch_exits())
             if isinstance(self._runtime, Imaged):
                 self._image = await persist(self._runtime.newest_image)
@@ -269,8 +260,9 @@ class Fleet:
         if name not in await persist(lambda: self._bus.hash_all(streams.AGENTS)):
             self._withdrawn.add(name)  # by a supervisor before this one
         await keeper.doing(PURGE, "ends its container")
-        await persist(lambda: self._runtime.stop(name, grace_s=grace_s))
-        await persist(lambda: self._runtime.remove(name))
+        fails = f"the container of {name}, which is purged, cannot be removed"
+        await insist(lambda: self._runtime.stop(name, grace_s=grace_s), fails, self.note)
+        await insist(lambda: self._runtime.remove(name), fails, self.note)
         await keeper.doing(PURGE, "wipes its files")
         await wipe_all(files_of(self._premises.data_dir, name))
         self._withdrawn.add(name)
@@ -330,14 +322,7 @@ class Fleet:
 
     async def ready(self, name: str) -> None:
         """For a keeper: returns once the harness has reported a state other than starting. Raises `CannotStart`."""
-        reader = self._bus.reader()
-        try:
-            cursor = await persist(lambda: self._bus.last_id(streams.live(name)))
-            while (account := _account(await persist(lambda: self._bus.hash_all(streams.state(name))))) is None:
-                await persist(lambda: reader.read_after({streams.live(name): cursor}, count=1, block_ms=READY_WAIT_MS))
-            check_harness(name, account.harness_version)
-        finally:
-            await reader.aclose()
+        await until_ready(self._bus, name)
 
     async def tell(self, payload: Payload, subject: str, *, fact_id: str = "") -> None:
         """For a keeper: a fact for everyone. Told again with the same `fact_id`, it is the same."""
@@ -401,12 +386,3 @@ class Fleet:
                 self.keep(name, self._keepers[name].life.stopping())
         grace_s = self._premises.config.stop_grace_s
         await asyncio.gather(*(self._runtime.stop(name, grace_s=grace_s) for name in running))
-
-
-def _account(fields: dict[str, str]) -> AgentState | None:
-    """What the harness reported; None while it is starting."""
-    try:
-        account = AgentState.model_validate_json(fields.get(streams.STATE_FIELD, ""))
-        return account if account.state is not TurnState.STARTING else None
-    except ValueError:
-        return None

@@ -20,10 +20,11 @@ from hive_contracts.agents import (
 from hive_contracts.envelope import Payload
 from hive_contracts.errors import HiveError, Unavailable
 from hive_contracts.models import RestartPolicy
-from hive_runtime.backoff import Backoff, persist
+from hive_runtime.backoff import Backoff
 from hive_supervisor.errors import CannotStart
 from hive_supervisor.life import Life, Run, Throttle, how_it_ended, last_words
 from hive_supervisor.runtimes.base import Container, ContainerExit, ContainerRuntime, ContainerSpec
+from hive_supervisor.runtimes.insisting import insist
 from hive_supervisor.slots import Slots
 
 FIRST_RESTART_S: Final = 0.2
@@ -38,6 +39,7 @@ STEADY_S: Final = 10.0
 END_TOLD_S: Final = 10.0
 """How long the end of a container that was stopped may take to be told."""
 
+LIST_FAILS: Final = "containers cannot be looked at, so none is started or ended"
 WAITS: Final = "waits for others to start"
 LOG_TAIL_LINES: Final = 20
 log = structlog.get_logger()
@@ -186,7 +188,7 @@ class Keeper:
 
     async def _find(self) -> None:
         """What an earlier supervisor left: a container that runs, or one that ended meanwhile."""
-        found = (await persist(self._runtime.list)).get(self.name)
+        found = (await insist(self._runtime.list, LIST_FAILS)).get(self.name)
         if found and found.running:
             self._came_up = True
             self._keep(self.life.going_on())

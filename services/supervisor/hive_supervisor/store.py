@@ -12,10 +12,11 @@ from typing import Final
 from pydantic import ValidationError
 
 from hive_contracts.agents import Desired, Engine, Role
+from hive_contracts.errors import Refused
 from hive_contracts.models import AgentConfig
 from hive_runtime.records.messages import from_milliseconds, milliseconds
 from hive_runtime.store import Store
-from hive_supervisor.config import FIRST_ID
+from hive_supervisor.config import END_OF_IDS, FIRST_ID
 from hive_supervisor.life import Life
 from hive_supervisor.runtimes.base import IDS
 
@@ -153,7 +154,19 @@ class Unit:
             "UPDATE agents SET id_base = :first + number * :size WHERE id_base IS NULL",
             {"first": self._first_id, "size": IDS},
         )
+        if inserted:
+            self._check_ids(agent.name)
         return inserted
+
+    def _check_ids(self, name: str) -> None:
+        """Raises `Refused` when the ids of `name` would be beyond what the machine has."""
+        query = "SELECT id_base + :size > :end AS beyond FROM agents WHERE name = :name"
+        values = {"size": IDS, "end": END_OF_IDS, "name": name}
+        if self._db.execute(query, values).fetchone()["beyond"]:
+            raise Refused(
+                f"no user ids are left for {name}: each agent that was ever made has {IDS} of its own; set first_uid "
+                "in [supervisor] to a lower one, where nobody else's are, or make another hive"
+            )
 
     def want(self, name: str, desired: Desired) -> bool:
         """False when there is no such agent."""

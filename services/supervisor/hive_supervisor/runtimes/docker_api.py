@@ -239,7 +239,7 @@ class DockerApi:
         try:
             async with self._http.stream(method, path, json=body, params=query, timeout=timeout) as answer:
                 if answer.status_code >= 400:
-                    raise _refusal(answer.status_code, await answer.aread())
+                    raise _refusal(method, answer.status_code, await answer.aread())
                 yield answer
         except (httpx.HTTPError, ValueError) as error:
             raise EngineAway(self._why_away(error)) from error
@@ -294,13 +294,16 @@ def _filters(labels: Mapping[str, str], **others: str) -> str:
     return json.dumps(wanted | {name: [value] for name, value in others.items()})
 
 
-def _refusal(status: int, content: bytes) -> HiveError:
+def _refusal(method: str, status: int, content: bytes) -> HiveError:
+    """A look that fails on the engine's side says nothing of what was looked for: it is worth another try."""
     try:
         reason = str(json.loads(content)["message"]).strip()
     except (ValueError, KeyError, TypeError):
         reason = content.decode(errors="replace").strip() or f"status {status}"
     if "no space left on device" in reason:
         return EngineRefused(f"the container engine's disk is full ({reason}); `docker system df` shows what takes it")
+    if method == "GET" and status >= 500:
+        return EngineAway(f"the container engine fails to answer: {reason}")
     kinds = {404: EngineLacks, 409: EngineConflict}
     return kinds.get(status, EngineRefused)(f"the container engine refused: {reason}")
 
