@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 from tests.cli.fake_api import fake_api
 from tests.support.redis_server import ADMIN_PASSWORD, RedisServer
 
@@ -15,7 +16,9 @@ from hive_cli.doctor.registry import CHECKS
 from hive_cli.doctor.site import Site
 from hive_cli.paths import DataDir
 from hive_cli.stack import lock
+from hive_runtime import acl
 from hive_runtime.checkup import Finding, Report, State, examine
+from hive_runtime.passwords import PasswordFiles
 from hive_runtime.records.approvals import ApprovalWriter
 from hive_supervisor.doctor.registry import CHECKS as THEIRS
 
@@ -70,12 +73,88 @@ def test_a_server_that_does_not_answer_is_wrong(tmp_path: Path) -> None:
     assert found.fix
 
 
-def _configure(redis: RedisServer, *words: str) -> None:
-    from redis import Redis  # noqa: PLC0415
+@pytest.fixture
+def peopled(redis: RedisServer, tmp_path: Path) -> Path:
+    """The data directory of a hive with ada, whose users are as its supervisor makes them."""
+    (tmp_path / "secrets").mkdir(mode=0o700)
+    _agent(tmp_path, "ada", "scripted")
+    files = PasswordFiles(tmp_path / "secrets")
+    for user in (*acl.SERVICE_RULES, "agent-ada"):
+        _set_user(redis, user, *acl.rules_of(user, *files.valid(user)))
+    return tmp_path
 
-    admin: Any = Redis.from_url(redis.address.url, username="admin", password=ADMIN_PASSWORD)
+
+def test_users_as_they_should_be_pass(redis: RedisServer, peopled: Path) -> None:
+    found = look(peopled, "users", HIVE_REDIS_URL=url(redis)).findings
+    assert [(one.state, one.text.split(",")[0]) for one in found] == [(State.OK, "4 as they should be")]
+    assert not [user for user in _run(redis, "ACL", "USERS") if user.startswith("hive-probe")]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("DELUSER", "agent-ada"), "agent-ada is not there"),
+        (("SETUSER", "agent-ada", "nopass"), "agent-ada needs no password"),
+        (("SETUSER", "agent-ada", "~*", "+@all"), "agent-ada has other rights"),
+        (("SETUSER", "hive-broker", "-xadd"), "hive-broker has other rights"),
+        (("SETUSER", "agent-ada", ">another"), "agent-ada accepts other passwords"),
+        (("SETUSER", "agent-ada", "resetpass"), "agent-ada accepts other passwords"),
+        (("SETUSER", "hive-dashboard", "off"), "hive-dashboard is switched off"),
+        (("SETUSER", "hive-probe-0", "reset"), "hive-probe-0 was left by a doctor"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value[1:]),
+)
+def test_a_user_that_is_not_as_it_should_be_is_named_and_made_anew(
+    redis: RedisServer, peopled: Path, words: tuple[str, ...], says: str
+) -> None:
+    _run(redis, "ACL", *words)
+    found = look(peopled, "users", HIVE_REDIS_URL=url(redis)).findings
+    assert [(one.text.startswith(says), one.mendable) for one in found] == [(True, True)]
+    report = look(peopled, "users", fix=True, HIVE_REDIS_URL=url(redis))
+    assert [finding.state for finding in report.findings] == [State.OK]
+    assert len(report.mended) == 1
+
+
+def test_the_user_of_an_agent_that_is_not_there_is_deleted_and_one_of_the_operators_is_not(
+    redis: RedisServer, peopled: Path
+) -> None:
+    _set_user(redis, "agent-gone", *acl.agent_rules("gone", "known"))
+    _set_user(redis, "agent-smith", "reset", "on", ">mine", "~own:*", "+@all")
+    assert one(peopled, "users", HIVE_REDIS_URL=url(redis)).text.startswith("agent-gone is of an agent")
+    assert look(peopled, "users", fix=True, HIVE_REDIS_URL=url(redis)).mended == ["users: agent-gone is deleted"]
+    assert {"agent-smith", "admin"} <= set(_run(redis, "ACL", "USERS"))
+
+
+def test_anybody_elses_user_without_a_password_is_wrong_and_left_alone(redis: RedisServer, peopled: Path) -> None:
+    _set_user(redis, "metrics", "reset", "on", "nopass", "+info")
+    report = look(peopled, "users", fix=True, HIVE_REDIS_URL=url(redis))
+    assert [(one.state, one.mendable, one.text) for one in report.findings] == [
+        (State.WRONG, False, "metrics needs no password")
+    ]
+    assert "metrics" in _run(redis, "ACL", "USERS")
+
+
+def test_an_agent_that_is_cut_off_is_not_let_in_by_the_doctor(redis: RedisServer, peopled: Path) -> None:
+    _run(redis, "ACL", "SETUSER", "agent-ada", "off")
+    report = look(peopled, "users", fix=True, HIVE_REDIS_URL=url(redis))
+    assert [(one.state, one.mendable) for one in report.findings] == [(State.NOTE, False)]
+    assert "off" in _run(redis, "ACL", "GETUSER", "agent-ada")["flags"]
+
+
+def _set_user(redis: RedisServer, name: str, *rules: str) -> None:
+    words = [word for rule in rules for word in ([rule] if rule.startswith("(") else rule.split())]
+    _run(redis, "ACL", "SETUSER", name, *words)
+
+
+def _configure(redis: RedisServer, *words: str) -> None:
+    _run(redis, *words)
+
+
+def _run(redis: RedisServer, *words: str) -> Any:
+    admin: Any = Redis.from_url(redis.address.url, username="admin", password=ADMIN_PASSWORD, decode_responses=True)
+    command, rest = (" ".join(words[:2]), words[2:]) if words[0] == "ACL" else (words[0], words[1:])
     with closing(admin):
-        admin.execute_command(*words)
+        return admin.execute_command(command, *rest)
 
 
 def test_stores_are_whole_damaged_or_newer(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Rules are in Redis 7.0's words (selectors, `%R~`, first-argument rules).
 """
 
 import hashlib
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from hive_contracts import streams
@@ -28,9 +29,14 @@ def agent_user(agent: str) -> str:
     return f"agent-{agent}"
 
 
+def password_hash(password: str) -> str:
+    """As a server keeps it."""
+    return hashlib.sha256(password.encode()).hexdigest()
+
+
 def password_rule(*passwords: str) -> str:
     """Passwords as their hashes, so that they never show in a command or a file of the server."""
-    return " ".join("#" + hashlib.sha256(password.encode()).hexdigest() for password in passwords)
+    return " ".join(f"#{password_hash(password)}" for password in passwords)
 
 
 def agent_rules(agent: str, *passwords: str, database: int = 0, suspended: bool = False) -> tuple[str, ...]:
@@ -84,3 +90,18 @@ def dashboard_rules(*passwords: str) -> tuple[str, ...]:
 def supervisor_rules(*passwords: str) -> tuple[str, ...]:
     """It may do everything: it makes all others."""
     return ("reset", "on", "~*", "&*", "+@all", password_rule(*passwords))
+
+
+SERVICE_RULES: Final[Mapping[str, Callable[..., tuple[str, ...]]]] = {
+    BROKER: broker_rules,
+    DASHBOARD: dashboard_rules,
+    SUPERVISOR: supervisor_rules,
+}
+"""The services' users, and the function that gives the rules of each."""
+
+
+def rules_of(user: str, *passwords: str, database: int = 0, suspended: bool = False) -> tuple[str, ...]:
+    """Of a service's user or an agent's; the named arguments are for agents'."""
+    if user in SERVICE_RULES:
+        return SERVICE_RULES[user](*passwords)
+    return agent_rules(user.removeprefix(agent_user("")), *passwords, database=database, suspended=suspended)

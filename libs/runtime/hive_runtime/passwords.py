@@ -25,6 +25,10 @@ class PasswordFiles:
             _write(path, secrets.token_urlsafe(32))
         return path
 
+    def has(self, user: str) -> bool:
+        """Whether it was given one."""
+        return (self._folder / f"redis-{user}").exists()
+
     def valid(self, user: str) -> tuple[str, ...]:
         """The passwords that the server is to accept: the one to log in with, then the one that it replaces, if any."""
         old = self._old(user)

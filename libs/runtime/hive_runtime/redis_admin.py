@@ -1,8 +1,10 @@
 """What only an administrator of the Redis server does: users, what they use of it, facts about the server itself."""
 
 import asyncio
+import json
+import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -40,6 +42,17 @@ class Setup:
     used_memory: int
     is_open: bool
     time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user of the server. `passwords`: their hashes. `rights`: in the server's own words, to be compared with others
+    of the same server."""
+
+    enabled: bool
+    no_password: bool
+    passwords: frozenset[str]
+    rights: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +108,9 @@ PARTS: Final = (
     streams.keys,
 )
 """The keys of a principal, in the order of `Footprint`."""
+
+
+PROBE_USER: Final = "hive-probe"
 
 
 class RedisAdmin:
@@ -159,6 +175,23 @@ class RedisAdmin:
     async def users(self) -> list[str]:
         """The names of all users."""
         return [str(name) for name in await self._run("ACL USERS")]
+
+    async def account(self, name: str) -> Account | None:
+        """None when there is no such user."""
+        found = await self._run("ACL GETUSER", name)
+        return _account(found) if found else None
+
+    async def rights(self, rules: Sequence[str]) -> str:
+        """What `Account.rights` of a user with these rules would be: a server words them in its own way.
+
+        For the look there is such a user, which nobody can use.
+        """
+        user = f"{PROBE_USER}-{secrets.token_hex(4)}"
+        await self._run("ACL SETUSER", user, *(word for rule in rules for word in _words(rule)), "off", "resetpass")
+        try:
+            return _account(await self._run("ACL GETUSER", user)).rights
+        finally:
+            await self._run("ACL DELUSER", user)
 
     async def disconnect(self, user: str) -> None:
         """End every connection of that user but this one. `default` stands for all that have not logged in, too."""
@@ -266,6 +299,12 @@ class RedisAdmin:
 
 def _has(reply: Any, group: str) -> bool:
     return not isinstance(reply, Exception) and any(found["name"] == group for found in reply)
+
+
+def _account(found: Mapping[str, Any]) -> Account:
+    flags = found["flags"]
+    words = {key: found.get(key) for key in ("categories", "commands", "keys", "channels", "selectors")}
+    return Account("on" in flags, "nopass" in flags, frozenset(found["passwords"]), json.dumps(words))
 
 
 def _words(rule: str) -> list[str]:

@@ -13,12 +13,7 @@ from hive_runtime.bus import Bus, ensure_principal
 from hive_runtime.passwords import PasswordFiles
 from hive_runtime.redis_admin import RedisAdmin
 
-_RULES: Final = {
-    acl.BROKER: acl.broker_rules,
-    acl.DASHBOARD: acl.dashboard_rules,
-    acl.SUPERVISOR: acl.supervisor_rules,
-}
-SERVICES: Final = tuple(_RULES)
+SERVICES: Final = tuple(acl.SERVICE_RULES)
 """The services' Redis users."""
 
 log = structlog.get_logger()
@@ -111,7 +106,5 @@ class Principals:
         await self._admin.set_user(user, self._rules(user, passwords))
 
     def _rules(self, user: str, passwords: Iterable[str]) -> tuple[str, ...]:
-        if user in _RULES:
-            return _RULES[user](*passwords)
-        name = user.removeprefix(acl.agent_user(""))
-        return acl.agent_rules(name, *passwords, database=self._admin.database, suspended=name in self._suspended)
+        suspended = user.removeprefix(acl.agent_user("")) in self._suspended
+        return acl.rules_of(user, *passwords, database=self._admin.database, suspended=suspended)
