@@ -17,7 +17,12 @@ from tests.support.waiting import eventually, until
 from hive_contracts.errors import Unavailable
 from hive_contracts.ids import new_id
 from hive_contracts.models import Network
+from hive_runtime.checkup import State, examine
+from hive_supervisor.config import SupervisorSettings
+from hive_supervisor.doctor.registry import CHECKS
+from hive_supervisor.doctor.site import Site
 from hive_supervisor.errors import CannotStart
+from hive_supervisor.images.config import ImageSettings
 from hive_supervisor.runtimes.base import ContainerExit, ContainerSpec, Limits, User
 from hive_supervisor.runtimes.nspawn import NspawnRuntime
 
@@ -286,3 +291,20 @@ def test_without_a_bus_every_question_says_so(tmp_path: Path, hive: str) -> None
                 await ask
 
     run(runtime(tmp_path, hive, bus="unix:path=/nowhere"), scenario)
+
+
+def test_the_doctor_finds_a_unit_of_an_agent_that_is_not_there_and_removes_it(hive: str, tmp_path: Path) -> None:
+    (tmp_path / "hive.id").write_text(hive)
+    here = Site(tmp_path, SupervisorSettings(), ImageSettings(), os.environ)
+
+    async def scenario(made: NspawnRuntime) -> None:
+        await made.create(spec_in(tmp_path))
+        await made.start(ADA)
+
+    run(runtime(tmp_path, hive), scenario)
+    found = examine(CHECKS, here, only=["containers"])
+    assert [(one.state, one.mendable) for one in found.findings] == [(State.WRONG, True)]
+    assert unit(hive) in found.findings[0].text
+    mended = examine(CHECKS, here, only=["containers"], fix=True)
+    assert [one.state for one in mended.findings] == [State.OK]
+    assert unit(hive) not in systemctl("list-units", "--all", "--plain", "hive-*")

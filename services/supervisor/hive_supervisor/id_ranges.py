@@ -46,6 +46,11 @@ def others(hive_id: str, place: Path = PLACE) -> dict[Path, int]:
     return {folder: first for name, folder, first in _written(place) if name != hive_id and _lives(folder, name)}
 
 
+def known(place: Path = PLACE) -> dict[str, Path]:
+    """The ids of this machine's hives that are there, and where each is."""
+    return {name: folder for name, folder, _ in _written(place) if _lives(folder, name)}
+
+
 def _claim(hive_id: str, data_dir: Path, wanted: int, *, has_agents: bool, place: Path) -> Claim:
     taken = others(hive_id, place)
     for name, folder, _ in list(_written(place)):

@@ -3,7 +3,7 @@
 from typing import Final
 
 from hive_runtime.checkup import Check
-from hive_supervisor.doctor import configurations, ids, machine
+from hive_supervisor.doctor import configurations, containers, ids, machine
 from hive_supervisor.doctor.site import Site
 
 CHECKS: Final[tuple[Check[Site], ...]] = (
@@ -14,6 +14,7 @@ CHECKS: Final[tuple[Check[Site], ...]] = (
     Check("bubblewrap", "the sandbox of the process runtime", machine.sandbox),
     Check("runtimes", "which back-ends can run here", machine.back_ends),
     Check("ids", "the user ids of agents, apart from everybody else's", ids.look),
+    Check("containers", "that each container is of an agent that there is", containers.look, containers.mend),
     Check(
         "configurations",
         "whether approvals, tags, drafts and what agents run with agree",
