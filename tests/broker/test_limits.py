@@ -254,6 +254,21 @@ def test_the_operators_word_lets_a_conversation_begin_anew(with_limits: Open) ->
     with_limits(scenario, trace_messages=2)
 
 
+def test_the_operator_may_write_into_a_conversation_of_others(with_limits: Open) -> None:
+    async def scenario(post: Post) -> None:
+        await post.post("eve", send("ada", key="start"))
+        await _pass_on(post, ["ada", "lin", "ada"])
+        assert (await codes(post, "lin"))[-1] == "loop_guard"
+        last = (await inbox(post.bus, "lin"))[-1]
+        await post.post("operator", send("lin", "enough of it", reply=last.id))
+        word = (await inbox(post.bus, "lin"))[-1]
+        assert (word.hop, word.trace_id, word.in_reply_to) == (0, last.trace_id, last.id)
+        await post.post("lin", send("ada", "we stop", cause=word.id))
+        assert (await codes(post, "lin"))[-1] == "ok"
+
+    with_limits(scenario, trace_messages=2)
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before", "reply lost"])
 def test_a_crash_at_any_step_stops_a_loop_once(with_limits: Open, *, after: bool) -> None:
     async def scenario(post: Post) -> None:

@@ -6,15 +6,20 @@ from typing import Any
 from tests.browser.stage import Stage
 
 from hive_contracts import streams
-from hive_contracts.agents import ContainerStatus, Desired, ModelView, TurnOutcome, TurnState
+from hive_contracts.agents import AgentFlooding, ContainerStatus, Desired, ModelView, TurnOutcome, TurnState
 from hive_contracts.approvals import ApprovalKind, ApprovalState, ApprovalView
 from hive_contracts.envelope import Envelope
+from hive_contracts.messages import LoopStopped, MessageRefused
 from hive_contracts.permissions import PermissionRequest
 from hive_contracts.questions import AskQuestion
 from hive_contracts.turns import TurnNote, TurnStderr, TurnText, TurnThinking, TurnToolCall, TurnToolResult
+from hive_dashboard.needs import REFUSALS
 from hive_runtime.records.approvals import ApprovalWriter
 
 LOGIN = "https://claude.ai/oauth/authorize?code=true&client_id=hive"
+NEEDS = 11
+"""So many items stand in the queue then."""
+
 FACTS: dict[str, Any] = {
     "model": ModelView(active="haiku", queued="opus"),
     "context_tokens": 84_000,
@@ -29,6 +34,7 @@ async def everything(stage: Stage) -> str:
     await _agents(stage)
     first = await _talk(stage)
     await _needs(stage)
+    await _alerts(stage, first)
     return first
 
 
@@ -111,6 +117,18 @@ async def _needs(stage: Stage) -> None:
     await _ask(stage, "hm1nd", "Which of these may I delete?", options=("build/", "dist/", ".cache/"), multi=True)
     wanted = PermissionRequest(tool="Bash", command="git push --force origin main", pattern="git push *")
     await _ask(stage, "scout", "May I use Bash?", permission=wanted, ttl_seconds=600)
+
+
+async def _alerts(stage: Stage, message: str) -> None:
+    reason = "its streams take 80 MiB of Redis, 64 are its quota"
+    flood = AgentFlooding(agent="scout", reason=reason, pause_seconds=20)
+    reason = "this conversation is 32 messages long without a word from the operator, so it was stopped"
+    loop = LoopStopped(trace_id=message, sender="scout", to="hm1nd", hop=33, reason=reason)
+    refused = MessageRefused(
+        sender="hm1nd", to="scout", code="too_fast", reason="you may send scout 60 messages a minute"
+    )
+    for fact in (flood, loop, *([refused] * REFUSALS)):
+        await stage.scene.tell(fact)
 
 
 async def _ask(stage: Stage, asker: str, question: str, **facts: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 from hatch_build import FrontendError
 from playwright.async_api import Page, expect
-from tests.browser.everything import everything
+from tests.browser.everything import NEEDS, everything
 from tests.browser.stage import ARTIFACTS, PHONE, WIDE, Play, Stage
 from tests.support.axe import axe_source, violations
 
@@ -56,7 +56,7 @@ def source() -> str:
 
 
 async def all_needs_are_there(page: Page) -> None:
-    await expect(page.locator("#needs > li")).to_have_count(8)
+    await expect(page.locator("#needs > li")).to_have_count(NEEDS)
 
 
 def test_axe_finds_nothing_on_any_page(play: Callable[[Play], None]) -> None:

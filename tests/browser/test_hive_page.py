@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 from playwright.async_api import Page, Route, ViewportSize, expect
-from tests.browser.everything import everything
+from tests.browser.everything import NEEDS, everything
 from tests.browser.stage import PHONE, WIDE, Play, Stage, no_sideways_scroll
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
@@ -33,8 +33,8 @@ def test_what_needs_the_operator_is_answered_in_its_place(play: Callable[[Play],
     async def scenario(stage: Stage) -> None:
         other, page = await stage.page(WIDE), await stage.page(viewport)
         await everything(stage)
-        await expect(page.locator("#needs > li")).to_have_count(8)
-        await expect(page).to_have_title("(8) Hive · hyperhive")
+        await expect(page.locator("#needs > li")).to_have_count(NEEDS)
+        await expect(page).to_have_title(f"({NEEDS}) Hive · hyperhive")
         assert "needs" in (await page.locator("#icon").get_attribute("href") or "")
         await no_sideways_scroll(page)
 
@@ -45,11 +45,18 @@ def test_what_needs_the_operator_is_answered_in_its_place(play: Callable[[Play],
         await push.get_by_role("button", name="Once").click()
         letters = page.locator(".need-dead")
         await letters.get_by_role("button", name="Send again").click()
+        await page.locator(".need-flood").get_by_role("button", name="Dismiss").click()
+        circle = page.locator(".need-loop")
+        await circle.get_by_text("Write…").click()
+        await circle.locator("textarea").fill("That is enough of it.")
+        await circle.get_by_role("button", name="Send").click()
         for seen in (page, other):
             await expect(seen.locator(".need", has_text="release be called")).to_contain_text("operator: Bea")
             await expect(seen.locator(".need-permission .settled")).to_contain_text("once")
             await expect(seen.locator(".need-dead .settled")).to_contain_text("No dead letters are left")
-            await expect(seen).to_have_title("(5) Hive · hyperhive")
+            await expect(seen.locator(".need-flood .settled")).to_contain_text("is seen to")
+            await expect(seen.locator(".need-loop .settled")).to_contain_text("is seen to")
+            await expect(seen).to_have_title(f"({NEEDS - 5}) Hive · hyperhive")
         await no_sideways_scroll(page)
 
     play(scenario)
@@ -59,7 +66,7 @@ def test_work_in_hand_survives_that_the_page_is_drawn_anew(play: Callable[[Play]
     async def scenario(stage: Stage) -> None:
         page = await stage.page(PHONE)
         await everything(stage)
-        await expect(page.locator("#needs > li")).to_have_count(8)
+        await expect(page.locator("#needs > li")).to_have_count(NEEDS)
         delete = page.locator(".need", has_text="may I delete")
         await delete.get_by_label("dist/").check()
         await delete.locator("textarea").fill("and nothing else")
@@ -228,7 +235,7 @@ def test_a_browser_that_was_told_so_notifies_of_what_is_new(play: Callable[[Play
         await expect(page.locator("[data-notify-said]")).to_have_text("On in this browser.")
         await stage.goto(page, "/")
         await everything(stage)
-        await expect(page.locator("#needs > li")).to_have_count(8)
+        await expect(page.locator("#needs > li")).to_have_count(NEEDS)
         assert "lin needs a sign-in" in await page.evaluate("() => window.notes")
 
     play(scenario)

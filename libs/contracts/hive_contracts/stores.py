@@ -9,7 +9,7 @@ HIVE_STORES: Final[Mapping[str, int]] = {
     "broker.sqlite": 5,
     "supervisor.sqlite": 4,
     "approvals.sqlite": 4,
-    "dashboard.sqlite": 2,
+    "dashboard.sqlite": 3,
 }
 """File in the data directory → schema version of this hyperhive. A migration adds one here, too."""
 

@@ -43,7 +43,7 @@ class Admission:
         await self.known.load(ids, causes=causes, receiver=sender)
 
     def cause(self, sender: str, send: SendMessage) -> Origin | None:
-        """The message that this one answers or follows from, if the sender really received it."""
+        """The message that this one answers or follows from, if the sender may answer it."""
         for claimed in (send.in_reply_to, send.cause):
             found = self.known.origin(claimed, sender) if claimed else None
             if found:

@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from hive_contracts.messages import Message, MessageState, MessageView
+from hive_contracts.names import OPERATOR
 from hive_runtime.bus import Bus
 from hive_runtime.errors import StoreUnavailable
 from hive_runtime.records.messages import MessageWriter
@@ -76,11 +77,11 @@ class Known:
         return item.message if item else None
 
     def origin(self, message_id: str, receiver: str) -> Origin | None:
-        """The message, if `receiver` received it."""
+        """The message, if `receiver` received it; the operator, who sees them all, may answer any."""
         found = self.find(message_id)
         if found is None:
             return self._origins.get((receiver, message_id))
-        return Origin(found.id, found.trace_id, found.hop) if found.recipient == receiver else None
+        return Origin(found.id, found.trace_id, found.hop) if receiver in (found.recipient, OPERATOR) else None
 
     def is_delivered(self, message_id: str) -> bool:
         item = self._items.get(message_id)

@@ -37,6 +37,7 @@ from hive_dashboard.idempotency import Remembered
 from hive_dashboard.openapi import PROBLEMS
 from hive_dashboard.pages import access as access_pages
 from hive_dashboard.pages import agent as agent_page
+from hive_dashboard.pages import alerts as alert_pages
 from hive_dashboard.pages import approvals as approval_pages
 from hive_dashboard.pages import config as config_pages
 from hive_dashboard.pages import dead_letters as dead_letter_pages
@@ -104,6 +105,7 @@ def _routes() -> FastAPI:
         turns_page.router,
         stats_page.router,
         message_pages.router,
+        alert_pages.router,
         dead_letter_pages.router,
         question_pages.router,
         approval_pages.router,

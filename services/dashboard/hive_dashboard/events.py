@@ -1,5 +1,6 @@
 """The one reader of `hive:events` and of every agent's live stream; hands on what it reads."""
 
+import asyncio
 from typing import Final
 
 import structlog
@@ -8,6 +9,7 @@ from hive_contracts import streams
 from hive_contracts.agents import AgentCreated, AgentStateChanged
 from hive_contracts.envelope import Envelope, MalformedEnvelope
 from hive_contracts.turns import TurnEnded
+from hive_dashboard.alerts import Alerts
 from hive_dashboard.commands import ANSWERS, Commands
 from hive_dashboard.live import Live, position_of
 from hive_dashboard.metrics import Metrics, count
@@ -39,12 +41,14 @@ class Feed:
         live: Live,
         commands: Commands,
         metrics: Metrics,
+        alerts: Alerts,
     ) -> None:
         self._bus = bus
         self._snapshots = snapshots
         self._live = live
         self._commands = commands
         self._metrics = metrics
+        self._alerts = alerts
         self._seen: dict[str, str] = {}  # what came before this dashboard is read again for the pages, not for figures
         self._cursors: dict[str, str] = {}
         self._agent_of: dict[str, str] = {}
@@ -68,6 +72,8 @@ class Feed:
                 for entry in entries:
                     self._cursors[entry.stream] = entry.id
                     self._take(entry)
+                if await self._alerts.keep():
+                    self._snapshots.touch()
                 if any(entry.fields.get("type") == AgentCreated.TYPE for entry in entries):
                     await self._snapshots.refresh()  # at once, so that the next read has its stream
         finally:
@@ -77,7 +83,8 @@ class Feed:
         """A cursor for `hive:events` and for each agent's live stream; none for agents that are gone."""
         at_start = streams.EVENTS not in self._cursors
         if at_start:
-            self._cursors[streams.EVENTS] = await self._bus.last_id(streams.EVENTS)
+            last = self._seen[streams.EVENTS] = await self._bus.last_id(streams.EVENTS)
+            self._cursors[streams.EVENTS] = await asyncio.to_thread(self._alerts.begin, last)
             await self._snapshots.refresh(states=True)
         self._agent_of = {streams.live(agent.name): agent.name for agent in self._snapshots.current.agents}
         for stream in self._agent_of.keys() - self._cursors.keys():
@@ -94,7 +101,9 @@ class Feed:
             log.warning("entry is malformed", stream=entry.stream, entry=entry.id, reason=str(error)[:200])
             return
         if entry.stream == streams.EVENTS:
-            count(self._metrics, envelope)
+            if position_of(entry.id) > position_of(self._seen[entry.stream]):
+                count(self._metrics, envelope)
+            self._alerts.notice(entry, envelope)
             self._commands.handle_event(envelope)
             self._snapshots.touch()
         else:

@@ -27,6 +27,7 @@ from hive_dashboard.metrics import Metrics
 from hive_dashboard.render import Renderer
 from hive_dashboard.snapshot import Snapshots
 from hive_dashboard.store import SessionStore
+from hive_dashboard.store_alerts import AlertStore
 from hive_dashboard.store_answers import Answers
 from hive_dashboard.store_audit import AuditLog
 from hive_dashboard.store_terminals import TerminalSwitches
@@ -67,6 +68,7 @@ class Parts:
     auth: Auth
     tokens: TokenStore
     audit: AuditLog
+    alerts: AlertStore
     terminals: TerminalSwitches
     answers: Answers
     snapshots: Snapshots

@@ -13,6 +13,7 @@ import uvicorn
 
 from hive_contracts import streams
 from hive_contracts.names import OPERATOR
+from hive_dashboard.alerts import Alerts
 from hive_dashboard.app import create_app
 from hive_dashboard.auth import Attempts, Auth, read_api_token
 from hive_dashboard.commands import Answers, Commands
@@ -29,6 +30,7 @@ from hive_dashboard.security import LOOPBACK_NAMES
 from hive_dashboard.snapshot import Snapshots
 from hive_dashboard.sparks import Sparks
 from hive_dashboard.store import SessionStore
+from hive_dashboard.store_alerts import AlertStore
 from hive_dashboard.store_answers import Answers as KeptAnswers
 from hive_dashboard.store_audit import AuditLog
 from hive_dashboard.store_terminals import TerminalSwitches
@@ -85,6 +87,7 @@ class Dashboard:
             live=self.parts.live,
             commands=self.parts.commands,
             metrics=self.parts.metrics,
+            alerts=Alerts(self.parts.alerts),
         )
         self.app = create_app(self.parts)
 
@@ -165,6 +168,7 @@ def build(config: DashboardSettings, data_dir: Path, bus: Bus, *, clock: Callabl
     messages = MessageReader(data_dir / "broker.sqlite")
     threads = ThreadReader(data_dir / "broker.sqlite")
     approvals = ApprovalReader(data_dir / "approvals.sqlite")
+    alerts = AlertStore(store.base)
     hub, renderer = Hub(), Renderer(clock=clock)
     network, broken = _network_warnings(config), BrokenStores(data_dir)
     return Parts(
@@ -174,6 +178,7 @@ def build(config: DashboardSettings, data_dir: Path, bus: Bus, *, clock: Callabl
         store=store,
         tokens=tokens,
         audit=AuditLog(store.base),
+        alerts=alerts,
         answers=KeptAnswers(store.base, clock=lambda: clock().timestamp()),
         terminals=TerminalSwitches(store.base, clock=lambda: clock().timestamp()),
         auth=Auth(
@@ -189,6 +194,7 @@ def build(config: DashboardSettings, data_dir: Path, bus: Bus, *, clock: Callabl
             messages,
             threads=threads,
             approvals=approvals,
+            alerts=alerts,
             watcher=Updates(hub, renderer),
             gauge=Gauge(bus, data_dir),
             sparks=Sparks(data_dir, clock),

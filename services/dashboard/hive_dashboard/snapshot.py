@@ -25,6 +25,7 @@ from hive_dashboard.needs import Need, needs_of
 from hive_dashboard.outlook import wider
 from hive_dashboard.registry import AgentView, ServiceView, read_agents, read_info, read_services, read_state
 from hive_dashboard.sparks import Sparks
+from hive_dashboard.store_alerts import Alert, AlertStore
 from hive_dashboard.text import one_line
 from hive_dashboard.threads import Thread, threads_of
 from hive_runtime.bus import Bus
@@ -59,7 +60,7 @@ class Snapshot:
     unread in it up to a limit. `inboxes` are those of the agents that somebody looks at.
     `drain` says why the hive takes nothing new; empty while it does.
     `wider`: how many rights each approval that waits would widen.
-    `questions` wait for the operator, oldest first; `closed` did just before.
+    `questions` wait for the operator, oldest first; `closed` did just before. `alerts` were not dismissed yet.
     `standing` are warnings that have nothing to do with Redis."""
 
     redis: RedisStatus = RedisStatus.AWAY
@@ -79,6 +80,7 @@ class Snapshot:
     drafts: tuple[DraftView, ...] = ()
     questions: tuple[QuestionView, ...] = ()
     closed: tuple[QuestionView, ...] = ()
+    alerts: tuple[Alert, ...] = ()
     standing: tuple[str, ...] = ()
 
     def agent(self, name: str) -> AgentView | None:
@@ -151,6 +153,7 @@ class Snapshots:
         *,
         threads: ThreadReader,
         approvals: ApprovalReader,
+        alerts: AlertStore,
         watcher: Watcher,
         gauge: Gauge,
         sparks: Sparks,
@@ -161,6 +164,7 @@ class Snapshots:
         self._messages = messages
         self._threads = threads
         self._approvals = approvals
+        self._alerts = alerts
         self._watcher = watcher
         self._gauge = gauge
         self._sparks = sparks
@@ -267,6 +271,7 @@ class Snapshots:
             drafts=tuple(self._approvals.drafts()),
             questions=tuple(questions),
             closed=tuple(self._closed(snapshot.questions, questions)),
+            alerts=tuple(self._alerts.all()),
         )
 
     def _wider_rights(self) -> dict[str, int]:

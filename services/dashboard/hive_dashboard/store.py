@@ -20,7 +20,9 @@ from hive_runtime.store_watch import tell_when_replaced
 
 LINK_LIFETIME_S: Final = 15 * 60
 
-MIGRATIONS: Final = tuple(files("hive_dashboard").joinpath(name).read_text() for name in ("schema.sql", "schema_2.sql"))
+MIGRATIONS: Final = tuple(
+    files("hive_dashboard").joinpath(name).read_text() for name in ("schema.sql", "schema_2.sql", "schema_3.sql")
+)
 
 
 class SessionView(BaseModel):

@@ -114,14 +114,14 @@ async def act(request: Request, parts: PartsOf, session: SignedIn, name: str, ve
     if verb not in VERBS and verb not in CONTROLS:
         raise NotFound(f"nothing called {verb!r} can be done with an agent")
     words = VERBS[verb][1] if verb in VERBS else CONTROLS[verb].words
-    flash = Flash(words.format(name))
+    flash, form = Flash(words.format(name)), await request.form()
     try:
         if verb in VERBS:
             await parts.commands.command(VERBS[verb][0](name=name))
         else:
             control = CONTROLS[verb]
-            await tell(parts.commands, agent, control.payload(await request.form()), within_s=control.within_s)
+            await tell(parts.commands, agent, control.payload(form), within_s=control.within_s)
     except HiveError as error:
         flash = Flash(str(error), "bad")
     await parts.snapshots.refresh()
-    return told(request, parts, session, flash, back=f"/agents/{name}")
+    return told(request, parts, session, flash, back=str(form.get("back") or f"/agents/{name}"))

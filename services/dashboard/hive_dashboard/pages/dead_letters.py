@@ -1,9 +1,10 @@
 """`/dead-letters`: messages that were given up, why, and the button that sends one again."""
 
 import asyncio
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 from markupsafe import Markup
 
@@ -31,7 +32,13 @@ async def dead_letters(parts: PartsOf, session: SignedIn) -> str:
 
 
 @router.post("/dead-letters/{message_id}/redrive")
-async def redrive(request: Request, parts: PartsOf, session: SignedIn, message_id: str) -> Response:
+async def redrive(
+    request: Request,
+    parts: PartsOf,
+    session: SignedIn,
+    message_id: str,
+    back: Annotated[str, Form(max_length=500)] = "/dead-letters",
+) -> Response:
     flash = Flash("It is back in its recipient's inbox.")
     try:
         await parts.commands.command(RedriveMessage(message_id=message_id[:64]), to=streams.COMMANDS_BROKER)
@@ -42,4 +49,4 @@ async def redrive(request: Request, parts: PartsOf, session: SignedIn, message_i
     if is_htmx(request) and in_its_list and flash.tone == "good":
         gone = Markup('<div id="dead-{}" hx-swap-oob="delete"></div>').format(message_id)
         return HTMLResponse(parts.renderer.page(FlashFragment((flash,))) + gone)
-    return told(request, parts, session, flash, back="/dead-letters")
+    return told(request, parts, session, flash, back=back)

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from hive_contracts.errors import HiveError, NotFound
 from hive_contracts.ids import new_id
+from hive_contracts.messages import MessageView
 from hive_contracts.names import OPERATOR, SYSTEM
 from hive_dashboard.answers import is_htmx
 from hive_dashboard.auth import Session
@@ -78,13 +79,18 @@ async def message(parts: PartsOf, session: SignedIn, message_id: str) -> str:
 
 async def render_message(parts: Parts, session: Session, message_id: str, *, compose: ComposeForm | None = None) -> str:
     shell = make_shell(parts, session, "Trace", path=f"/messages/{message_id}", stream="page=home")
-    found = await asyncio.to_thread(parts.message, message_id)
+    found = await asyncio.to_thread(_message_or_first, parts, message_id)
     if found is None:
         raise NotFound(f"there is no message {message_id[:64]}; `/messages` lists those there are")
     if found.recipient == OPERATOR and found.sender != SYSTEM:
         compose = compose or reply_form(found, nonce=new_id(), back=f"/messages/{found.id}")
     conversation = await asyncio.to_thread(parts.messages.conversation, found.trace_id)
     return parts.renderer.page(MessagePage(shell, message=found, conversation=conversation, compose=compose))
+
+
+def _message_or_first(parts: Parts, message_id: str) -> MessageView | None:
+    """Of a conversation's id its first message: that of a broadcast is no message's. Blocks."""
+    return parts.message(message_id) or next(iter(parts.messages.conversation(message_id)), None)
 
 
 @router.post("/messages/{message_id}/read")
