@@ -2,105 +2,25 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.dashboard.opened import Opened, opened
 from tests.dashboard.proposals import BASE, OTHER, SHA, approval, propose
+from tests.dashboard.supervised import Played, play
 from tests.support.waiting import until
 
-from hive_contracts import streams
-from hive_contracts.agents import CommandDone, CommandFailed
-from hive_contracts.approvals import ApprovalKind, ApprovalState, BaseKind, Decision, ResolveApproval
-from hive_contracts.envelope import Envelope
+from hive_contracts.approvals import ApprovalKind, ApprovalState, BaseKind
 from hive_contracts.rights import Risk
 from hive_dashboard.outlook import bases_of, outlook_of
-from hive_runtime.consumer import Consumer
-from hive_runtime.memory_bus import MemoryBus
-from hive_runtime.records.approvals import AgentFiles, ApprovalWriter, StoredDiff
+from hive_runtime.records.approvals import AgentFiles, StoredDiff
 
 BEFORE = {"agent.toml": 'model = "haiku"\nbash_patterns = ["ls"]\n', "seed/notes.md": "one\n"}
 AFTER = {
     "agent.toml": 'model = "haiku"\nbash_patterns = ["ls", "git *"]\ndescription = "<script>alert(1)</script>"\n',
     "seed/notes.md": "two\n",
 }
-STATES = {
-    Decision.APPROVE: ApprovalState.APPROVED,
-    Decision.DENY: ApprovalState.DENIED,
-    Decision.REQUEST_CHANGES: ApprovalState.CHANGES_REQUESTED,
-}
-
-
-@dataclass(slots=True)
-class Played:
-    """A dashboard, and a supervisor that does what the operator decides, `refusing` once it is told to."""
-
-    hive: Opened
-    writer: ApprovalWriter
-    bus: MemoryBus
-    wishes: list[ResolveApproval]
-    refusing: str = ""
-
-    async def page(self, path: str, *, status: int = 200) -> str:
-        answer = await self.hive.browser.get(path)
-        assert answer.status_code == status, answer.text
-        return answer.text
-
-    async def decide(self, identity: str, decision: str, **fields: str) -> Any:
-        return await self.hive.post(f"/approvals/{identity}/decision", decision=decision, **({"commit": SHA} | fields))
-
-    async def supervise(self) -> None:
-        await self.bus.ensure_group(streams.COMMANDS_SUPERVISOR, streams.GROUP_SUPERVISOR)
-        consumer = Consumer(self.bus, streams.COMMANDS_SUPERVISOR, streams.GROUP_SUPERVISOR, "played")
-        try:
-            while True:
-                for entry in await consumer.read():
-                    await self._resolve(Envelope.decode(entry.fields))
-        finally:
-            await consumer.aclose()
-
-    async def _resolve(self, command: Envelope) -> None:
-        wish = command.payload(ResolveApproval)
-        self.wishes.append(wish)
-        found = self.writer.get(wish.id)
-        assert found
-        reason = self.refusing
-        if found.state is not ApprovalState.PENDING:
-            reason = f"{found.id} is {found.state.value} already; nothing was changed"
-        if not reason:
-            self.writer.move(found, STATES[wish.decision], at=datetime.now(UTC), note=wish.note)
-        about = {"command": command.type, "subject": "ada"}
-        fact = CommandFailed(**about, code="refused", reason=reason) if reason else CommandDone(**about)
-        await self.bus.append(streams.EVENTS, Envelope.of(fact, source="supervisor", correlation_id=command.id))
-
-
-@asynccontextmanager
-async def played(folder: Path) -> AsyncIterator[Played]:
-    bus = MemoryBus()
-    writer = ApprovalWriter(folder / "approvals.sqlite")
-    async with opened(bus, folder) as hive:
-        await hive.sign_in()
-        stage = Played(hive, writer, bus, [])
-        supervisor = asyncio.create_task(stage.supervise())
-        try:
-            yield stage
-        finally:
-            supervisor.cancel()
-            await asyncio.wait([supervisor])
-            writer.close()
-
-
-def play(folder: Path, story: Callable[[Played], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with asyncio.timeout(20), played(folder) as stage:
-            await story(stage)
-
-    asyncio.run(main())
 
 
 def test_a_request_is_listed_shown_and_decided_by_plain_forms(tmp_path: Path) -> None:
@@ -158,7 +78,7 @@ def test_the_base_is_switched_by_a_link(tmp_path: Path) -> None:
 def test_a_stale_page_is_refused_with_the_reason_and_keeps_the_note(tmp_path: Path) -> None:
     async def story(stage: Played) -> None:
         propose(stage.writer, BEFORE, AFTER)
-        stage.refusing = "a-1 is void: what ran when it was asked for runs no more"
+        stage.refusal = ("refused", "a-1 is void: what ran when it was asked for runs no more")
         answer = await stage.decide("a-1", "approve", note="my words")
         assert answer.status_code == 409
         assert "what ran when it was asked for runs no more" in answer.text

@@ -1,27 +1,20 @@
 """Drafts, configurations and the way back, as the operator sees them."""
 
-import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.dashboard.opened import Opened, opened
+from tests.dashboard import supervised
 from tests.dashboard.proposals import BASE, OTHER, SHA, propose
+from tests.dashboard.supervised import Played
 
-from hive_contracts import streams
-from hive_contracts.agents import CommandDone, CommandFailed, SpawnAgent
-from hive_contracts.approvals import EditConfig, ReadConfig, RollBackConfig
+from hive_contracts.agents import SpawnAgent
+from hive_contracts.approvals import EditConfig, RollBackConfig
 from hive_contracts.drafts import DiscardDraft, DraftView, TakeOverDraft
-from hive_contracts.envelope import Envelope
 from hive_contracts.models import AgentConfig
-from hive_runtime.consumer import Consumer
-from hive_runtime.memory_bus import MemoryBus
-from hive_runtime.records.approvals import ApprovalWriter
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 TEXT = 'model = "haiku"  # <script>alert(1)</script>\n'
@@ -36,66 +29,8 @@ RUNS: dict[str, Any] = {
 }
 
 
-@dataclass(slots=True)
-class Played:
-    """A dashboard, and a supervisor that answers every command with `result`, or refuses it with `refusal`."""
-
-    hive: Opened
-    writer: ApprovalWriter
-    bus: MemoryBus
-    done: list[Envelope] = field(default_factory=list)
-    result: dict[str, Any] = field(default_factory=dict)
-    refusal: tuple[str, str] | None = None
-
-    async def page(self, path: str) -> str:
-        answer = await self.hive.browser.get(path)
-        assert answer.status_code == 200, answer.text
-        return answer.text
-
-    async def supervise(self) -> None:
-        await self.bus.ensure_group(streams.COMMANDS_SUPERVISOR, streams.GROUP_SUPERVISOR)
-        consumer = Consumer(self.bus, streams.COMMANDS_SUPERVISOR, streams.GROUP_SUPERVISOR, "played")
-        try:
-            while True:
-                for entry in await consumer.read():
-                    await self._answer(Envelope.decode(entry.fields))
-        finally:
-            await consumer.aclose()
-
-    async def _answer(self, command: Envelope) -> None:
-        about = {"command": command.type, "subject": ""}
-        fact: CommandDone | CommandFailed = CommandDone(**about, result=self.result)
-        if command.type == ReadConfig.TYPE:
-            fact = CommandDone(**about, result=RUNS)
-        else:
-            self.done.append(command)
-            if self.refusal:
-                fact = CommandFailed(**about, code=self.refusal[0], reason=self.refusal[1])
-        await self.bus.append(streams.EVENTS, Envelope.of(fact, source="supervisor", correlation_id=command.id))
-
-
-@asynccontextmanager
-async def played(folder: Path) -> AsyncIterator[Played]:
-    bus = MemoryBus()
-    writer = ApprovalWriter(folder / "approvals.sqlite")
-    async with opened(bus, folder) as hive:
-        await hive.sign_in()
-        stage = Played(hive, writer, bus)
-        supervisor = asyncio.create_task(stage.supervise())
-        try:
-            yield stage
-        finally:
-            supervisor.cancel()
-            await asyncio.wait([supervisor])
-            writer.close()
-
-
 def play(folder: Path, story: Callable[[Played], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with asyncio.timeout(20), played(folder) as stage:
-            await story(stage)
-
-    asyncio.run(main())
+    supervised.play(folder, story, RUNS)
 
 
 def draft(name: str = "lin", **facts: Any) -> DraftView:
