@@ -40,6 +40,8 @@ def documented() -> dict[str, dict[str, str]]:
 
 def shown(default: object) -> str:
     match default:
+        case bool():
+            return str(default).lower()
         case None | ():
             return "none"
         case "":

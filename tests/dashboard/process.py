@@ -1,22 +1,26 @@
 """The dashboard as a process of its own, with its own Redis user."""
 
-import asyncio
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import httpx
 from tests.support.redis_server import RedisServer
+from tests.support.waiting import eventually
 
 from hive_runtime import acl
 from hive_runtime.process import die_with_parent
 
-PASSWORD = "dashboard-password"
+PASSWORD: Final = "dashboard-password"
+LOG: Final = "dashboard.log"
+START_S: Final = 60
+LOG_LINES: Final = 15
 
 
 @dataclass(slots=True)
@@ -33,15 +37,28 @@ class DashboardProcess:
     def address(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def log(self) -> Path:
+        return self.data_dir / LOG
+
     async def answers(self, http: httpx.AsyncClient, path: str, status: int) -> None:
-        """Returns when it answers `path` with `status`."""
-        while True:
-            try:
-                if (await http.get(path)).status_code == status:
-                    return
-            except httpx.TransportError:
-                pass
-            await asyncio.sleep(0.02)
+        """Returns when it answers `path` with `status`. Raises `AssertionError` with the end of its log: it has ended,
+        or does not within `START_S`."""
+
+        async def answered() -> bool:
+            if self.child.poll() is not None:
+                raise AssertionError(f"the dashboard ended with {self.child.returncode}:\n{self._end_of_log()}")
+            with suppress(httpx.TransportError):
+                return (await http.get(path)).status_code == status
+            return False
+
+        try:
+            await eventually(answered, within_s=START_S)
+        except TimeoutError:
+            raise AssertionError(f"{path} is not {status} within {START_S} s:\n{self._end_of_log()}") from None
+
+    def _end_of_log(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-LOG_LINES:])
 
 
 def free_port() -> int:
@@ -65,7 +82,7 @@ def dashboard_process(redis: RedisServer, data_dir: Path, port: int) -> Iterator
         "HIVE_REDIS_PASSWORD_FILE": str(secret),
         "HIVE_DASHBOARD_PORT": str(port),
     }
-    with (data_dir / "dashboard.log").open("ab") as log:
+    with (data_dir / LOG).open("ab") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "hive_dashboard"], env=environment, stderr=log, preexec_fn=die_with_parent()
         )

@@ -48,6 +48,15 @@ def test_the_file_wins_over_the_default_and_the_environment_over_the_file(tmp_pa
     assert (told.value, told.origin) == ("9", "HIVE_BROKER_BATCH")
 
 
+@pytest.mark.parametrize(("given", "shown"), [("true", "on"), ("1", "on"), ("No", "off"), ("perhaps", "perhaps")])
+def test_a_switch_is_on_or_off_however_it_is_written(tmp_path: Path, given: str, shown: str) -> None:
+    assert setting(tmp_path, "dashboard", "debug").value == "off"
+    assert setting(tmp_path, "dashboard", "debug", HIVE_DASHBOARD_DEBUG=given).value == shown
+    (tmp_path / "hive.toml").write_text("[dashboard]\nfronted = true\n")
+    assert setting(tmp_path, "dashboard", "fronted").value == "on"
+    assert setting(tmp_path, "retention", "control_days").value == "1"
+
+
 @pytest.mark.parametrize(
     "address", ["redis://hive:hunter2@db:6379/0", "rediss://:hunter2@db", "sentinel://a:hunter2@b,c/x"]
 )

@@ -22,6 +22,11 @@ _ROW: Final = re.compile(r"\| `(\w+)` \| (.*?) \| ?(.*?) *\|$")
 _LINK: Final = re.compile(r"\[([^\]]+)\]\([^)]+\)")
 _SECRET: Final = re.compile("password|secret|token|key$")
 
+_ON: Final = ("true", "1", "yes", "y", "on", "t")
+_OFF: Final = ("false", "0", "no", "n", "off", "f")
+_SWITCHED: Final = {**dict.fromkeys(_ON, "on"), **dict.fromkeys(_OFF, "off")}
+"""What pydantic takes for a switch, and how pages show it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -53,13 +58,19 @@ def sections(data_dir: Path, environ: Mapping[str, str]) -> tuple[Section, ...]:
 
 def _setting(section: str, row: tuple[str, str, str], given: Any, environ: Mapping[str, str]) -> Setting:
     key, default, meaning = row
+    words = _words if default in ("true", "false") else str
     variable = f"HIVE_{section}_{key}".upper()
     value, origin = default, ""
     if environ.get(variable):
         value, origin = environ[variable], variable
     elif isinstance(given, dict) and key in given:
         value, origin = str(given[key]), FILE_NAME
-    return Setting(key, _without_secrets(key, value), tuple(_LINK.sub(r"\1", meaning).split("`")), origin)
+    return Setting(key, words(_without_secrets(key, value)), tuple(_LINK.sub(r"\1", meaning).split("`")), origin)
+
+
+def _words(value: str) -> str:
+    """A switch as people say it, however it was written."""
+    return _SWITCHED.get(value.lower(), value)
 
 
 def _without_secrets(key: str, value: str) -> str:
