@@ -36,6 +36,8 @@ NEEDS: Final = (
     Need("debootstrap", _on_path("debootstrap"), "the tests on a systemd host, and of images"),
     Need("nix-bin", _on_path("nix-instantiate"), "the tests of what NixOS is given"),
     Need("prometheus", _on_path("promtool"), "the tests of alert rules"),
+    Need("zsh", _on_path("zsh"), "the tests of completion in zsh"),
+    Need("fish", _on_path("fish"), "the tests of completion in fish"),
     Need("npm", _on_path("npm"), "the tests with the real Claude Code"),
 )
 
