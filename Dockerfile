@@ -23,7 +23,7 @@ COPY pyproject.toml constraints.txt /tmp/hive/
 RUN test -x /opt/hive/bin/python || { \
         cd /tmp/hive \
         && python3 -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; o = p["optional-dependencies"]; \
-print(*p["dependencies"], *o["supervisor"], *o["dashboard"], *o["harness"], sep="\n")' >requirements.txt \
+print(*p["dependencies"], *o["supervisor"], *o["dashboard"], *o["harness"], *o["embedded"], sep="\n")' >requirements.txt \
         && python3 -m venv /opt/hive \
         && /opt/hive/bin/python -m pip install --no-cache-dir --only-binary=:all: -c constraints.txt -r requirements.txt; \
     }

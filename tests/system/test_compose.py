@@ -59,6 +59,11 @@ class Composed:
         rows = json.loads(self.hive("agents", "--json"))["agents"]
         return {row["name"] for row in rows if row["container"] == "running" and row["state"]} >= set(names)
 
+    def states(self) -> dict[str, str]:
+        """Name → what its harness says that it is."""
+        rows = json.loads(self.hive("agents", "--json"))["agents"]
+        return {row["name"]: (row["state"] or {}).get("state", "") for row in rows}
+
     def containers(self) -> dict[str, dict[str, Any]]:
         """Service → what the engine says of its container."""
         ids = self.docker.docker("ps", "-aq", "--filter", f"label=com.docker.compose.project={PROJECT}").split()
@@ -165,3 +170,27 @@ def test_agents_are_containers_of_their_own_and_outlive_their_supervisor(built: 
         assert built.docker(*agents) == ""
         ids = built.docker("ps", "-aq", "--filter", "label=org.hyperhive.agent").split()
         built.docker("rm", *ids)
+
+
+def test_a_backup_is_made_and_restored_inside_compose(built: DockerEngine, tmp_path: Path) -> None:
+    """As docs/backup.md says it: in the place of `prepare`, once over the running hive, once over an empty volume."""
+    archived = ("run", "--rm", "--volume", f"{tmp_path}:/backup", "prepare", "hive")
+    with composed(built, "demo") as project:
+        wait_until(lambda: project.runs("hm1nd", "ada", "lin"), within_s=WITHIN_S)
+        project.says("ada", "before the backup")
+        project.compose(*archived, "backup", "/backup/hive.tar.gz")
+        project.says("ada", "after the backup")
+    empty = {"HIVE_VOLUME": "hive-test-again"}
+    again = Composed(built, "demo", empty)
+    try:
+        again.compose(*archived, "restore", "/backup/hive.tar.gz")
+        with composed(built, "demo", **empty) as project:
+            wait_until(
+                lambda: project.states() == {"hm1nd": "paused", "ada": "paused", "lin": "paused"}, within_s=WITHIN_S
+            )
+            assert "before the backup" in project.bodies()
+            assert "after the backup" not in project.bodies()
+            project.hive("resume", "--all")
+            project.says("ada", "in the restored hive")
+    finally:
+        again.compose("down", "--volumes")
