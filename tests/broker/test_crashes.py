@@ -88,6 +88,7 @@ def play(on_bus: OnBus, tmp_path: Path) -> Callable[[Callable[[World], Awaitable
 Play = Callable[[Callable[[World], Awaitable[None]]], None]
 
 
+@pytest.mark.slow
 def test_of_a_hundred_crashes_in_a_window_the_manager_hears_twice_with_their_number(play: Play) -> None:
     async def story(world: World) -> None:
         for _ in range(99):
@@ -182,6 +183,7 @@ def test_a_count_that_cannot_be_read_begins_anew(play: Play) -> None:
     play(story)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("calls", range(10))
 def test_a_crash_that_comes_while_others_are_told_is_told_later(play: Play, calls: int) -> None:
     async def story(world: World) -> None:
@@ -201,6 +203,7 @@ def test_a_crash_that_comes_while_others_are_told_is_told_later(play: Play, call
     play(story)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("calls", range(16))
 def test_wherever_the_broker_dies_each_crash_is_told_or_counted_once(play: Play, calls: int, *, after: bool) -> None:

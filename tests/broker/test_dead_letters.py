@@ -307,6 +307,7 @@ def test_a_redrive_to_an_agent_that_is_gone_is_refused(in_ward: InWard) -> None:
     in_ward(scenario)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True], ids=["before", "reply lost"])
 def test_a_crash_at_any_step_of_a_redrive_delivers_once(in_ward: InWard, *, after: bool) -> None:
     async def scenario(ward: Ward) -> None:

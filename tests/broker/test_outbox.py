@@ -73,6 +73,7 @@ def test_the_sender_is_whose_stream_it_is(with_post: WithPost) -> None:
     with_post(scenario)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("to", "body", "code", "says"),
     [
@@ -151,6 +152,7 @@ ODD = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", ODD)
 @pytest.mark.parametrize("entry_id", ["1-1", f"{2**64 - 1}-{2**64 - 1}"])
 def test_no_entry_of_an_agents_making_stops_the_broker(
@@ -208,6 +210,7 @@ def test_a_used_key_says_nothing_new(with_post: WithPost) -> None:
     with_post(scenario)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True], ids=["before", "reply lost"])
 def test_a_crash_at_any_step_delivers_once_and_answers_with_one_id(with_post: WithPost, *, after: bool) -> None:
     async def scenario(post: Post) -> None:

@@ -5,6 +5,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -182,7 +183,7 @@ class QuestionLife(RuleBasedStateMachine):
         return None if fail_at is None else FailingBus(self.rig.bus, fail_at=fail_at, after=fail_at % 2 == 0)
 
 
-TestQuestionLife = QuestionLife.TestCase
+TestQuestionLife = pytest.mark.slow(QuestionLife.TestCase)
 TestQuestionLife.settings = settings(
     max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
 )
@@ -195,6 +196,7 @@ class QuestionLifeOnRedis(QuestionLife):
         return await emptied(self.server)
 
 
+@pytest.mark.slow
 def test_questions_live_alike_on_a_real_server(redis: RedisServer) -> None:
     QuestionLifeOnRedis.server = redis
     few = settings(max_examples=5, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck))

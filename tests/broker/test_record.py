@@ -138,6 +138,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(beat, "INTERVAL_S", 0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 def test_while_the_store_is_locked_delivery_goes_on_and_the_record_catches_up(on_bus: OnBus, tmp_path: Path) -> None:
     on_bus(lambda bus: _goes_on(bus, tmp_path, _locked))

@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -123,10 +124,12 @@ def _run(machine: type[RoutingLife], *, examples: int) -> None:
     run_state_machine_as_test(machine, settings=few)
 
 
+@pytest.mark.slow
 def test_whatever_is_sent_arrives_once_or_is_refused() -> None:
     _run(RoutingLife, examples=12)
 
 
+@pytest.mark.slow
 def test_so_it_does_on_a_real_server(redis: RedisServer) -> None:
     RoutingLifeOnRedis.server = redis
     _run(RoutingLifeOnRedis, examples=4)

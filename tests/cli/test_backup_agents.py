@@ -93,6 +93,7 @@ def test_whatever_a_harness_kept_it_is_paused(kept: bytes) -> None:
     assert json.loads(agents.paused(kept))["paused"] is True
 
 
+@pytest.mark.slow
 def test_credentials_come_back_with_their_passphrase_only(tmp_path: Path) -> None:
     (tmp_path / "secrets").mkdir()
     for name in ("model-key", "api-token", "redis-agent-ada", "redis-hive-broker.old"):

@@ -46,6 +46,7 @@ def hive(data: DataDir) -> Hive:
     return lambda *words: run(["--data-dir", str(data.root), *words])
 
 
+@pytest.mark.slow
 def test_a_hive_that_is_down_comes_back_with_notes_and_keys(
     data: DataDir, hive: Hive, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -65,6 +66,7 @@ def test_a_hive_that_is_down_comes_back_with_notes_and_keys(
     assert (again.root / "hive.id").read_text() != ""
 
 
+@pytest.mark.slow
 def test_without_its_passphrase_a_hive_comes_back_without_keys(data: DataDir, hive: Hive, tmp_path: Path) -> None:
     (tmp_path / "right").write_text("correct horse")
     (tmp_path / "wrong").write_text("wrong horse")

@@ -34,6 +34,7 @@ def _copied(root: Path, to: Path, also: Callable[[], object] = lambda: 0) -> dic
         return {snapshot.path.name: _newest(to / snapshot.path.name) for snapshot in found.found}
 
 
+@pytest.mark.slow
 def test_a_writer_of_two_stores_is_never_seen_between_them(tmp_path: Path) -> None:
     stop, rest = threading.Event(), threading.Event()
     (tmp_path / "to").mkdir()

@@ -51,6 +51,7 @@ def on_terminal(*words: str, columns: int = 60, **environment: str) -> str:
     return text.decode()
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_colours_unless_it_wants_none(tmp_path: Path) -> None:
     ada = {
         "name": "ada",
@@ -67,6 +68,7 @@ def test_a_terminal_gets_colours_unless_it_wants_none(tmp_path: Path) -> None:
         assert "\x1b[" not in on_terminal(*words, NO_COLOR="1")
 
 
+@pytest.mark.slow
 def test_what_must_be_read_whole_goes_on_below(tmp_path: Path) -> None:
     text = on_terminal("doctor", "bubblewrap", "user", "--data-dir", str(tmp_path), columns=50, NO_COLOR="1")
     assert "…" not in text

@@ -146,6 +146,7 @@ def _read_until(descriptor: int, wanted: bytes) -> bytes:
     return text
 
 
+@pytest.mark.slow
 def test_a_shell_completes_verbs_and_the_names_of_agents(api: FakeApi, tmp_path: Path) -> None:
     def complete(line: str) -> list[str]:
         own = {"_HIVE_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}

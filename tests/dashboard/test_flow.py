@@ -74,6 +74,7 @@ def test_of_an_agent_both_sides_are_found_and_paged(tmp_path: Path) -> None:
     assert [one.id for one in reader.recent(agent="eve", kind=MessageKind.SYSTEM)] == ["m-3"]
 
 
+@pytest.mark.slow
 def test_a_rare_kind_is_looked_for_among_the_newest_only(tmp_path: Path) -> None:
     many = [message(number, "ada", "eve") for number in range(10, REACH + 20)]
     reader = recorded(tmp_path, message(1, "ada", "eve", urgent=True), *many)

@@ -182,6 +182,7 @@ def test_notes_are_shortened_by_hand_without_any_conversation(tmp_path: Path) ->
     play(tmp_path, story)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "reason"),
     [

@@ -82,6 +82,7 @@ def test_recv_waits_for_a_message_that_is_yet_to_come(on_bus: OnBus, tmp_path: P
     on_bus(scenario)
 
 
+@pytest.mark.slow
 def test_a_recv_whose_turn_died_lets_go_of_the_inbox(on_bus: OnBus, tmp_path: Path) -> None:
     async def scenario(bus: Bus) -> None:
         async with outside(bus) as world, running(config_for(tmp_path), bus) as harness:
@@ -98,6 +99,7 @@ def test_a_recv_whose_turn_died_lets_go_of_the_inbox(on_bus: OnBus, tmp_path: Pa
     on_bus(scenario)
 
 
+@pytest.mark.slow
 def test_a_failed_turn_puts_everything_back_in_order(on_bus: OnBus, tmp_path: Path) -> None:
     async def scenario(bus: Bus) -> None:
         async with outside(bus) as world, running(config_for(tmp_path), bus):
@@ -207,6 +209,7 @@ class StopsAtEnd(MemoryBus):
         await asyncio.Event().wait()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", ["telling", "acknowledging"])
 def test_a_turn_that_ended_well_is_not_run_again_wherever_the_harness_dies(tmp_path: Path, before: str) -> None:
     async def main() -> None:

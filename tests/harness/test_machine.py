@@ -1,5 +1,6 @@
 """No state is reached that the events do not explain: the table against what stands, in any order of events."""
 
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -116,7 +117,7 @@ class AnyLife(RuleBasedStateMachine):
 
 
 AnyLife.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
-TestAnyLife = AnyLife.TestCase
+TestAnyLife = pytest.mark.slow(AnyLife.TestCase)
 
 
 def test_every_state_can_be_reached_and_left() -> None:

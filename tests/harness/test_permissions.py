@@ -82,6 +82,7 @@ def test_a_command_that_a_pattern_allows_runs_and_asks_nobody(tmp_path: Path) ->
     play(tmp_path, story, restricted(tmp_path, "echo *"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["once", "always"])
 def test_the_operator_permits_the_exact_command_that_was_shown(tmp_path: Path, word: str) -> None:
     command = "touch done && echo made"
@@ -125,6 +126,7 @@ def test_always_proposes_the_pattern_and_changes_nothing_yet(tmp_path: Path) -> 
     play(tmp_path, story, restricted(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("said", "told_model"),
     [
@@ -246,6 +248,7 @@ def test_a_turns_clocks_stand_still_while_it_waits_for_a_person(tmp_path: Path) 
     play(tmp_path, story, restricted(tmp_path, turn_limit_s=4))
 
 
+@pytest.mark.slow
 def test_a_harness_that_is_stopped_while_it_waits_asks_again_when_it_is_back(tmp_path: Path) -> None:
     config = restricted(tmp_path)
 

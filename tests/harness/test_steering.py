@@ -43,6 +43,7 @@ def is_gone(directory: Path) -> bool:
     return not Path(f"/proc/{(directory / 'state/pid').read_text().strip()}").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", [SLEEPS, "!say begun\n!sleep 600", '!call recv {"wait_seconds": 180}'])
 def test_a_cancelled_turn_is_over_with_its_tools_and_its_message_done_with(tmp_path: Path, body: str) -> None:
     async def story(world: Outside, harness: Harness) -> None:
@@ -66,6 +67,7 @@ def test_a_cancelled_turn_is_over_with_its_tools_and_its_message_done_with(tmp_p
     play(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_an_engine_that_does_not_leave_off_is_killed_with_what_it_started(tmp_path: Path) -> None:
     async def story(world: Outside, harness: Harness) -> None:
         await world.deliver("!bash (trap '' HUP; setsid sleep 600 >/dev/null 2>&1 & echo $! > pid)\n!say begun\n!hang")
@@ -87,6 +89,7 @@ def test_there_is_nothing_to_cancel_between_turns_and_in_another_turn(tmp_path: 
     play(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_an_urgent_message_is_seen_next_and_the_interrupted_one_after_it(tmp_path: Path) -> None:
     async def story(world: Outside, harness: Harness) -> None:
         first = await world.deliver("!bash mkdir once && sleep 600\n!say done")
@@ -193,6 +196,7 @@ def test_a_pause_outlasts_a_restart(tmp_path: Path) -> None:
     play(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_a_new_session_begins_empty_and_is_told_to_read_notes(tmp_path: Path) -> None:
     async def story(world: Outside, harness: Harness) -> None:
         await world.deliver("!say one")
@@ -209,6 +213,7 @@ def test_a_new_session_begins_empty_and_is_told_to_read_notes(tmp_path: Path) ->
     play(tmp_path, story)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "settings", "outcome", "reason"),
     [

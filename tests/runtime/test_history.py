@@ -131,6 +131,7 @@ def test_a_search_goes_on_where_the_one_before_ended(tmp_path: Path, monkeypatch
     assert steps >= 70 / 5
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(
@@ -181,6 +182,7 @@ LOOKS: dict[str, Callable[[History], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
 def test_a_look_costs_the_same_however_long_the_history_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: Callable[[History], object]

@@ -109,6 +109,7 @@ def test_what_a_message_is_about_is_kept(writer: MessageWriter, reader: MessageR
 _STEPS = st.tuples(st.sampled_from([DELIVERED, IN_TURN, FAILED, ACKED]), st.sampled_from(["t1", "t2", "t3"]))
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(_STEPS, st.sampled_from(["lin", "eve"])), max_size=12))
 def test_whatever_is_told_the_state_is_the_last_news(told: list[tuple[tuple[MessageState, str], str]]) -> None:
@@ -135,6 +136,7 @@ _TOLD = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(_TOLD, st.sampled_from(["lin", "eve"])), max_size=10), st.lists(st.integers(0, 10), max_size=3)

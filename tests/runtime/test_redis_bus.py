@@ -82,6 +82,7 @@ def test_nothing_is_written_twice_behind_the_callers_back(redis: RedisServer) ->
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 def test_a_blocking_read_may_be_longer_than_a_clients_own_time_out(redis: RedisServer) -> None:
     """redis-py gives up a reply after five seconds unless it is told otherwise."""
 

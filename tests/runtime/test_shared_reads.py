@@ -89,6 +89,7 @@ def _names(count: int) -> list[str]:
     return [f"stream-{number}" for number in range(count)]
 
 
+@pytest.mark.slow
 def test_hundreds_of_streams_get_each_its_own_entries_in_order_silent_or_not(on_bus: OnBus) -> None:
     async def scenario(bus: Bus) -> None:
         readers = Readers(bus, _names(300))
@@ -106,6 +107,7 @@ def test_hundreds_of_streams_get_each_its_own_entries_in_order_silent_or_not(on_
     on_bus(scenario)
 
 
+@pytest.mark.slow
 def test_hundreds_of_silent_streams_wait_in_a_few_reads(redis: RedisServer) -> None:
     async def scenario() -> None:
         async with aclosing(RedisBus(redis.address)) as bus, aclosing(connect(redis.address)) as plain:
@@ -125,6 +127,7 @@ def test_hundreds_of_silent_streams_wait_in_a_few_reads(redis: RedisServer) -> N
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 def test_who_leaves_takes_nothing_along_and_the_others_miss_nothing(on_bus: OnBus) -> None:
     """Readers stop and start again at any moment, while entries come."""
 
@@ -219,6 +222,7 @@ def test_one_group_that_is_gone_is_made_again_and_the_others_wait_on(redis: Redi
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 def test_after_the_servers_death_all_flows_again(redis: RedisServer) -> None:
     async def scenario() -> None:
         async with aclosing(RedisBus(redis.address)) as bus:

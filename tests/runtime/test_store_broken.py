@@ -75,6 +75,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "s.sqlite"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_store_is_set_aside_when_it_is_opened(path: Path, damage: str) -> None:
     DAMAGES[damage](path)
@@ -185,6 +186,7 @@ def test_a_reader_that_was_reading_goes_on_and_the_next_one_sees_the_new_store(p
         assert _names(path) == []
 
 
+@pytest.mark.slow
 def test_processes_that_open_a_broken_store_at_once_leave_one_new_one(path: Path) -> None:
     DAMAGES["a garbled header"](path)
     script = (
@@ -206,6 +208,7 @@ def test_processes_that_open_a_broken_store_at_once_leave_one_new_one(path: Path
     assert _names(path) == ["crow", "owl", "wren"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_store_that_is_damaged_while_it_rests_is_set_aside_when_it_is_used(path: Path, damage: str) -> None:
     with closing(Store(path, SCHEMA)) as store:

@@ -51,6 +51,7 @@ def made(path: Path, *scripts: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "version"), STEPS)
 def test_a_store_of_any_version_is_copied_and_brought_to_the_newest(name: str, version: int, tmp_path: Path) -> None:
     migrations = STORES[name]

@@ -64,6 +64,7 @@ def test_a_link_in_its_own_place_goes_alone(tmp_path: Path, outside: Path) -> No
     assert (outside / "file").exists()
 
 
+@pytest.mark.slow
 def test_trees_go_however_deep_they_are(tree: Path) -> None:
     dig(tree, DEEP)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -68,6 +69,7 @@ class Told:
         self.told.setdefault(identity, []).append(state)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(st.lists(step, max_size=25))
 def test_an_approval_goes_one_way_is_told_and_is_kept(steps: list[tuple[object, ...]]) -> None:

@@ -30,6 +30,7 @@ async def recorded_only(data_dir: Path, redis: RedisServer, command: Envelope) -
         assert await reader.read_new(stream, group, SOURCE, count=1, block_ms=5000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("was_done", "starts"), [(False, 2), (True, 1)])
 def test_a_restart_that_was_cut_short_is_done_once(
     redis: RedisServer, tmp_path: Path, *, was_done: bool, starts: int

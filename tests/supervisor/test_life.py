@@ -72,6 +72,7 @@ async def crash(hive: Hive, name: str, times: int, *, status: int = 1) -> None:
             pass
 
 
+@pytest.mark.slow
 def test_what_crashes_too_often_is_quarantined_until_somebody_starts_it(redis: RedisServer, tmp_path: Path) -> None:
     async def first(hive: Hive) -> None:
         await hive.command(SpawnAgent(name="ada"))
@@ -97,6 +98,7 @@ def test_what_crashes_too_often_is_quarantined_until_somebody_starts_it(redis: R
     on_machine(redis, tmp_path, first, second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", RestartPolicy)
 def test_who_may_end_a_quarantine_is_the_agents_policy(
     redis: RedisServer, tmp_path: Path, policy: RestartPolicy
@@ -218,6 +220,7 @@ def change_life(tmp_path: Path, name: str, change: Callable[[Life], Life]) -> No
     store.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -394,6 +397,7 @@ def test_so_many_containers_start_at_once_and_one_that_waits_can_be_stopped(redi
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 def test_a_kept_login_is_shown(redis: RedisServer, tmp_path: Path) -> None:
     async def scenario(hive: Hive) -> None:
         for name in ("ada", "lin", "eve"):

@@ -264,6 +264,7 @@ def test_what_an_honest_agent_wrote_is_still_there_when_it_is_resumed(server: Re
     on(server, tmp_path, scenario, quota_live_per_minute=100, quota_look_s=3600)
 
 
+@pytest.mark.slow
 def test_a_busy_agent_keeps_its_newest_entries_and_is_not_cut_off(server: RedisServer, tmp_path: Path) -> None:
     """What is recorded goes before its hour when it takes too much memory."""
 

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -159,7 +160,7 @@ class RetentionLife(RuleBasedStateMachine):
             return await reader.read_after({name: "0-0"}, count=MUCH, block_ms=0)
 
 
-TestRetentionLife = RetentionLife.TestCase
+TestRetentionLife = pytest.mark.slow(RetentionLife.TestCase)
 TestRetentionLife.settings = settings(
     max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
@@ -180,6 +181,7 @@ class RetentionLifeOnRedis(RetentionLife):
         await super().close()
 
 
+@pytest.mark.slow
 def test_a_real_server_is_swept_alike(redis: RedisServer) -> None:
     RetentionLifeOnRedis.server = redis
     few = settings(max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))

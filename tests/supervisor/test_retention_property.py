@@ -115,6 +115,7 @@ def _accounts(report: RetentionSwept) -> list[tuple[str, int, int, str]]:
     return [(item.name, item.kept, item.removed, item.error) for item in (*report.streams, *report.stores)]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(flow=flows())
 def test_of_a_stream_nothing_undone_goes_and_all_that_is_done_does(server: RedisServer, flow: Flow) -> None:
@@ -129,6 +130,7 @@ def test_of_a_stream_nothing_undone_goes_and_all_that_is_done_does(server: Redis
     assert _accounts(told) == _accounts(swept)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(letters=LETTERS, events=st.lists(st.tuples(AGES, st.integers(1, 8)), max_size=5))
 def test_of_stores_nothing_undone_goes_and_the_caps_hold(

@@ -5,6 +5,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from tests.supervisor.retention_rig import put_events
 from tests.supervisor.test_service import Hive, on_hive, supervisor
 from tests.support.redis_server import RedisServer
@@ -24,6 +25,7 @@ def _rows(data_dir: Path) -> int:
         return int(db.execute("SELECT count(*) FROM events").fetchone()[0])
 
 
+@pytest.mark.slow
 def test_a_supervisor_sweeps_soon_after_its_start_and_again(redis: RedisServer, tmp_path: Path) -> None:
     async def scenario() -> None:
         settings = RetentionSettings(first_s=0.1, every_s=1)

@@ -161,6 +161,7 @@ def test_stores_of_agents_that_nobody_knows_are_swept(hive: Hive, tmp_path: Path
     assert account(hive.sweep().stores, "agents/gone/events.sqlite").removed == 5
 
 
+@pytest.mark.slow
 def test_the_file_is_given_back(hive: Hive, tmp_path: Path) -> None:
     path = tmp_path / "agents/ada/events.sqlite"
     put_events(path, 3000, age_days=8, text="x" * 1000)
@@ -170,6 +171,7 @@ def test_the_file_is_given_back(hive: Hive, tmp_path: Path) -> None:
     assert swept.bytes_freed == before - path.stat().st_size
 
 
+@pytest.mark.slow
 def test_broken_missing_and_locked_stores_are_told_and_the_others_are_swept(hive: Hive, tmp_path: Path) -> None:
     for name in ("broken", "empty", "folder", "link", "locked", "well"):
         (tmp_path / "agents" / name).mkdir(parents=True)
@@ -228,6 +230,7 @@ def _sweep_killed_at(path: Path, step: int, kind: str) -> int:
     return subprocess.run(command, check=False, preexec_fn=die_with_parent(signal.SIGKILL), timeout=30).returncode
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_at_any_step_leaves_whole_rows_and_the_next_one_finishes(tmp_path: Path) -> None:
     path = tmp_path / "broker.sqlite"
     writer = MessageWriter(path)
@@ -250,6 +253,7 @@ def test_a_sweep_killed_at_any_step_leaves_whole_rows_and_the_next_one_finishes(
     writer.close()
 
 
+@pytest.mark.slow
 def test_a_sweep_that_died_before_the_file_was_given_back_is_made_good(tmp_path: Path) -> None:
     path = tmp_path / "events.sqlite"
     put_events(path, 2000, age_days=8, text="x" * 500)
@@ -260,6 +264,7 @@ def test_a_sweep_that_died_before_the_file_was_given_back_is_made_good(tmp_path:
     assert path.stat().st_size < before / 10
 
 
+@pytest.mark.slow
 def test_a_stop_between_two_steps_ends_the_sweep(tmp_path: Path) -> None:
     path = tmp_path / "events.sqlite"
     put_events(path, 2000, age_days=8)

@@ -62,6 +62,7 @@ def test_a_manager_stops_and_starts_another_agent_and_is_told(redis: RedisServer
     on_hive(redis, tmp_path, scenario)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [

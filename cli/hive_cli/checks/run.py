@@ -22,7 +22,9 @@ ROOT: Final = Path(__file__).resolve().parents[3]
 MOST_HIVES: Final = 2
 """Whole hives at once: each brings processes of its own, a browser or a container engine."""
 
-QUICK: Final = "not system and not browser and not claude"
+SMALL: Final = "not system and not browser and not claude"
+QUICK: Final = ("-m", f"{SMALL} and not slow", "--hypothesis-profile=quick")
+"""The small tests but for the slow ones, and fewer examples of the rest (`tests/conftest.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +107,12 @@ def _run_tests(pytest_args: Sequence[str], *, quick: bool, beside: Future[list[O
 def _phases(*, alone: bool, quick: bool) -> tuple[tuple[str, ...], ...]:
     """Small tests in a process more than there are cores, for they wait, too; then whole hives, a file at a time."""
     if alone:
-        return (("-m", QUICK) if quick else (),)
-    small = ("-m", QUICK, f"--numprocesses={_cores() + 1}", "--dist=worksteal")
-    whole = ("-m", f"not ({QUICK})", f"--numprocesses={min(_cores(), MOST_HIVES)}", "--dist=loadfile")
-    return (small,) if quick else (small, whole)
+        return (QUICK if quick else (),)
+    side_by_side = (f"--numprocesses={_cores() + 1}", "--dist=worksteal")
+    if quick:
+        return ((*QUICK, *side_by_side),)
+    whole = ("-m", f"not ({SMALL})", f"--numprocesses={min(_cores(), MOST_HIVES)}", "--dist=loadfile")
+    return (("-m", SMALL, *side_by_side), whole)
 
 
 def _cores() -> int:
