@@ -15,13 +15,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.dashboard.opened import Opened, client, opened
 from tests.support.waiting import eventually
 
-from hive_contracts.agents import AgentPurged, ContainerCrashed, ContainerStarted, TurnOutcome
+from hive_contracts.agents import AgentPurged, ContainerCrashed, ContainerStarted, Engine, TurnOutcome
 from hive_contracts.envelope import Envelope
 from hive_contracts.messages import Message, MessageAcked, MessageDead, MessageDelivered, MessageInTurn, MessageState
 from hive_contracts.retention import RetentionSwept
 from hive_contracts.turns import TurnEnded, Usage
 from hive_dashboard import metrics
 from hive_dashboard.metrics import Metrics, Moment
+from hive_dashboard.registry import AgentView
 from hive_dashboard.snapshot import Snapshot
 from hive_runtime.bus import Bus
 from hive_runtime.memory_bus import MemoryBus
@@ -75,6 +76,20 @@ def test_a_messages_life_is_counted_with_the_time_of_each_stage() -> None:
         stage: value(samples, "hive_message_stage_seconds_sum", stage=stage) for stage in ("delivery", "wait", "turn")
     }
     assert sums == {"delivery": 1, "wait": 3, "turn": 10}
+
+
+def test_what_has_not_happened_yet_is_there_at_nothing_so_that_its_first_time_is_an_increase() -> None:
+    ada = AgentView(name="ada", engine=Engine.SCRIPTED, container_since=NOW, created_at=NOW, state=None)
+    snapshot = Snapshot(agents=(ada,))
+    counted = Metrics()
+    samples = parsed(counted.text(Moment(snapshot, clients=0, oldest={}, swept_at=None)).decode())
+    for name, labels in (
+        ("hive_messages_total", {"result": "dead"}),
+        ("hive_cost_usd_total", {"agent": "ada"}),
+        ("hive_turns_total", {"agent": "ada", "outcome": "auth"}),
+        ("hive_container_crashes_total", {"agent": "ada", "cause": "memory"}),
+    ):
+        assert samples[name, tuple(sorted(labels.items()))] == 0
 
 
 def test_a_message_that_is_given_up_counts_as_dead_and_is_waited_for_no_longer() -> None:
@@ -206,7 +221,8 @@ def test_a_dashboard_that_starts_again_does_not_count_old_turns(tmp_path: Path) 
         async with opened(bus, tmp_path, broker=False) as again:
             await again.sees_agent("hm1nd")
             assert (await again.api.get("/agents/hm1nd/api/state")).status_code == 200
-            assert not [1 for name, _ in parsed((await again.api.get("/metrics")).text) if name == "hive_turns_total"]
+            samples = parsed((await again.api.get("/metrics")).text)
+            assert {value for (name, _), value in samples.items() if name == "hive_turns_total"} == {0}
 
     asyncio.run(scenario())
 
@@ -262,17 +278,30 @@ def test_the_page_names_every_metric_and_no_other(known: set[str]) -> None:
     assert set(re.findall(r"^\| `(hive_\w+)`", page, re.MULTILINE)) == own
 
 
-def test_prometheus_takes_configuration_and_rules(tmp_path: Path) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
+def promtool(*words: str, folder: Path) -> str:
+    """What it printed; asserts that it found nothing wrong."""
+    program = shutil.which("promtool")
+    if program is None:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("promtool is missing: apt install prometheus")
+    done = subprocess.run([str(program), *words], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_prometheus_takes_configuration_and_rules(tmp_path: Path) -> None:
     for file in ("prometheus.yml", "alerts.yml"):
         shutil.copy(FOLDER / file, tmp_path)
     (tmp_path / "token").write_text("x")
     configuration = tmp_path / "prometheus.yml"
     configuration.write_text(configuration.read_text().replace("/run/metrics/metrics-token", f"{tmp_path}/token"))
-    done = subprocess.run(
-        [promtool, "check", "config", str(configuration)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{(tmp_path / 'alerts.yml').read_text().count('- alert: ')} rules found" in done.stdout
+    said = promtool("check", "config", str(configuration), folder=tmp_path)
+    assert f"{(tmp_path / 'alerts.yml').read_text().count('- alert: ')} rules found" in said
+
+
+def test_each_alert_fires_when_its_story_says_so_and_not_before(tmp_path: Path) -> None:
+    stories = Path(__file__).with_name("alerts.yml").read_text()
+    shutil.copy(FOLDER / "alerts.yml", tmp_path)
+    (tmp_path / "stories.yml").write_text(stories)
+    promtool("test", "rules", "stories.yml", folder=tmp_path)
+    named = re.findall(r"- alert: (\w+)", (FOLDER / "alerts.yml").read_text())
+    assert set(re.findall(r"^ +alertname: (\w+)", stories, re.MULTILINE)) == set(named)

@@ -28,6 +28,7 @@ from hive_contracts.agents import (
     ContainerCrashed,
     ContainerStarted,
     ContainerStatus,
+    TurnOutcome,
     TurnState,
 )
 from hive_contracts.envelope import Envelope, MalformedEnvelope
@@ -49,6 +50,8 @@ _RESULTS: Final = {
     facts.MessageFailed.TYPE: "failed",
     facts.MessageRefused.TYPE: "refused",
 }
+_GIVEN_UP: Final = ("dead", "expired")
+_CAUSES: Final = ("exit", "signal", "memory")
 _STAGES: Final = {facts.MessageInTurn.TYPE: "wait", facts.MessageAcked.TYPE: "turn"}
 _TOKENS: Final = {
     "tokens_in": "in",
@@ -89,6 +92,10 @@ class Metrics:
         self._freed = self._counter("hive_retention_freed_bytes", "Bytes that sweeps gave back.")
         self._sweep_errors = self._counter("hive_retention_errors", "Stores and streams that a sweep could not do.")
         self._sweep_seconds = self._counter("hive_retention_seconds", "Time that sweeps took.")
+        for result in (*_RESULTS.values(), *_GIVEN_UP):
+            self._messages.labels(result)
+        for stage in ("delivery", *_STAGES.values()):
+            self._stages.labels(stage)
         self._of_agents = (self._turns, self._tokens, self._cost, self._tools, self._durations)
         self._of_fleet = (self._deliveries, self._taken, self._starts, self._crashes, self._quarantines)
 
@@ -168,8 +175,22 @@ class Metrics:
         for key, kind in _TOKENS.items():
             self._tokens.labels(agent, kind).inc(max(0.0, figures[key]))
 
+    def _begin(self, agent: str) -> None:
+        """Its counters are there at nothing: one that appears with its first number has not increased, for Prometheus,
+        and what should wake somebody would be missed the first time."""
+        for counter in (self._deliveries, self._taken, self._cost, self._tools, self._starts, self._quarantines):
+            counter.labels(agent)
+        for cause in _CAUSES:
+            self._crashes.labels(agent, cause)
+        for outcome in TurnOutcome:
+            self._turns.labels(agent, outcome.value)
+        for kind in _TOKENS.values():
+            self._tokens.labels(agent, kind)
+
     def text(self, moment: "Moment") -> bytes:
         """In Prometheus' text form: what was counted, and `moment`."""
+        for agent in moment.agents:
+            self._begin(agent)
         now = CollectorRegistry()
         now.register(moment)
         return generate_latest(self.registry) + generate_latest(now)
@@ -185,6 +206,11 @@ class Moment(Collector):
         self._clients = clients
         self._oldest = oldest
         self._swept_at = swept_at
+
+    @property
+    def agents(self) -> list[str]:
+        """Those that there are."""
+        return [agent.name for agent in self._snapshot.agents]
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         yield from self._of_the_hive()
