@@ -2,8 +2,9 @@
 
 Each entry of an agent's live stream carries the time at which it was written. The dashboard is its own process, as the
 hive starts it; pages are connections of one other process, which reads the time out of what a part of them gets and
-counts the events of all. One more page never reads a byte. Beside it, in the same run and in turns, a server with
-sse-starlette: one reader as well, and a queue a client, from which it encodes each event for itself.
+counts the bytes of the others, as pages elsewhere would cost these cores nothing. One more page never reads a byte.
+Beside it, in the same run and in turns, a server with sse-starlette: one reader as well, and a queue a client, from
+which it encodes each event for itself.
 
 Delivered: events that came of those due, resets apart, which are counted: a page that gets one renders anew.
 
@@ -16,6 +17,8 @@ import multiprocessing
 import os
 import re
 import resource
+import selectors
+import socket
 import statistics
 import sys
 import time
@@ -47,12 +50,18 @@ from hive_runtime.redis_url import RedisAddress
 
 AGENT: Final = "ada"
 READ_FULLY: Final = 20
-"""Of so many pages one is read event by event; of the others events are counted."""
+"""Of so many pages one is read event by event; of the others bytes are counted."""
 
 STREAM_LENGTH: Final = 20_000
 AIM_P99_MS: Final = 100.0
 FILES: Final = 16_384
+SETTLE_S: Final = 1.0
 GRACE_S: Final = 3.0
+ROOM: Final = 1024 * 1024
+RESET: Final = b"event: reset"
+TAIL: Final = 200
+"""After a `reset` no event follows: it stands in the last bytes that came."""
+
 QUEUE: Final = 1_000
 
 
@@ -73,55 +82,68 @@ class Figures:
         )
 
 
-class Page(asyncio.Protocol):
-    """A client of a stream of events, as cheap as can be."""
+class Page:
+    """A client of a stream of events, as cheap as can be: it shares the server's cores."""
 
-    def __init__(self, request: bytes, *, reads: bool) -> None:
-        self._request = request
-        self._reads = reads
-        self.events = self.resets = 0
+    def __init__(self, address: tuple[str, int], request: bytes, *, reads: bool) -> None:
+        self.socket = socket.create_connection(address)
+        self.socket.sendall(request)
+        self.socket.setblocking(False)
+        self.reads = reads
+        self.length = self.events = 0
+        self.tail = b""
         self.late: list[float] = []
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.write(self._request)
-
-    def data_received(self, data: bytes) -> None:
+    def take(self, room: memoryview) -> bool:
+        """What is there; whether more may come."""
+        length = self.socket.recv_into(room)
         now = time.time_ns()
-        self.events += data.count(b"@t")
-        self.resets += data.count(b"event: reset")
-        if self._reads:
-            self.late += [(now - int(found)) / 1e6 for found in re.findall(rb"@t(\d{19})", data)]
+        self.length += length
+        self.tail += room[:length] if self.reads else room[max(0, length - TAIL) : length]
+        if self.reads:
+            found = re.findall(rb"@t(\d{19})", self.tail)
+            self.events += len(found)
+            self.late += [(now - int(one)) / 1e6 for one in found]
+            self.tail = self.tail.rpartition(found[-1])[2] if found else self.tail
+        self.tail = self.tail[-TAIL:]
+        return length > 0
 
 
-def pages(address: str, request: bytes, clients: int, told: Any, go: Any, stop: Any) -> None:
+def pages(address: str, request: bytes, clients: int, told: Any, stop: Any) -> None:
     """The process that holds all pages: says when they are open, and after `stop` what they got."""
     _more_files()
-
-    async def main() -> None:
-        host, port = address.removeprefix("http://").split(":")
-        loop = asyncio.get_running_loop()
-        opened = []
-        for number in range(clients):
-            page = Page(request, reads=number % READ_FULLY == 0)
-            await loop.create_connection(lambda page=page: page, host, int(port))  # type: ignore[misc]
-            opened.append(page)
-        stalled, _ = await loop.create_connection(lambda: Page(request, reads=False), host, int(port))
-        stalled.pause_reading()
-        await asyncio.sleep(1)
+    host, port = address.removeprefix("http://").split(":")
+    opened = [Page((host, int(port)), request, reads=number % READ_FULLY == 0) for number in range(clients)]
+    with selectors.EpollSelector() as selector, socket.create_connection((host, int(port))) as stalled:
+        stalled.sendall(request)
+        for page in opened:
+            selector.register(page.socket, selectors.EVENT_READ, page)
+        settled = time.monotonic() + SETTLE_S
+        _read(selector, until=lambda: time.monotonic() > settled)
         told.put("open")
-        await loop.run_in_executor(None, stop.wait)
-        late = sorted(ms for page in opened for ms in page.late)
-        told.put((sum(page.events for page in opened), sum(page.resets for page in opened), late))
+        before = [page.length for page in opened]
+        _read(selector, until=stop.is_set)
+    late = sorted(ms for page in opened for ms in page.late)
+    lengths = [page.length - length for page, length in zip(opened, before, strict=True)]
+    read = [(length, page.events) for length, page in zip(lengths, opened, strict=True) if page.reads]
+    bytes_read, events_read = (sum(column) for column in zip(*read, strict=True))
+    events = sum(lengths) * events_read / max(1, bytes_read)
+    told.put((events, sum(RESET in page.tail for page in opened), late))
 
-    asyncio.run(main())
+
+def _read(selector: selectors.BaseSelector, *, until: Callable[[], bool]) -> None:
+    room = memoryview(bytearray(ROOM))
+    while not until():
+        for key, _ in selector.select(timeout=0.1):
+            if not key.data.take(room):
+                selector.unregister(key.fileobj)
 
 
 async def measure(redis: RedisServer, address: str, request: bytes, pid: int, options: argparse.Namespace) -> Figures:
     context = multiprocessing.get_context("spawn")
     told: Any = context.Queue()
-    go, stop = context.Event(), context.Event()
-    holder = context.Process(target=pages, args=(address, request, options.clients, told, go, stop))
+    stop = context.Event()
+    holder = context.Process(target=pages, args=(address, request, options.clients, told, stop))
     holder.start()
     try:
         assert await asyncio.to_thread(told.get, True, 120) == "open"

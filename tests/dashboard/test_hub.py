@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from hive_dashboard import hub as hub_module
-from hive_dashboard.hub import RING_FRAMES, Cursor, Hub, encode
+from hive_dashboard.hub import RING_FRAMES, WATCHED, Cursor, Hub, encode
 
 
 def run(scenario: Callable[[Hub], Awaitable[None]]) -> None:
@@ -62,7 +62,7 @@ def test_a_client_that_reconnects_resumes_after_the_last_event_it_had() -> None:
 def test_a_client_that_fell_behind_the_ring_is_told_once_to_start_anew() -> None:
     async def scenario(hub: Hub) -> None:
         stream = await started(hub, "home", hub.cursor("home"))
-        for number in range(RING_FRAMES + 1):
+        for number in range(WATCHED * RING_FRAMES + 1):
             hub.publish("home", "a", str(number))
         assert await anext(stream) == hub_module.RESET
         hub.publish("home", "a", "later")
@@ -75,9 +75,34 @@ def test_a_client_that_fell_behind_the_ring_is_told_once_to_start_anew() -> None
 def test_a_ring_is_bounded_in_bytes_too() -> None:
     async def scenario(hub: Hub) -> None:
         stream = await started(hub, "home", hub.cursor("home"))
-        for _ in range(3):
+        for _ in range(WATCHED + 2):
             hub.publish("home", "a", "x", weight=hub_module.RING_BYTES)
         assert await anext(stream) == hub_module.RESET
+
+    run(scenario)
+
+
+def test_a_ring_that_nobody_reads_keeps_less() -> None:
+    async def scenario(hub: Hub) -> None:
+        cursor = hub.cursor("home")
+        for number in range(RING_FRAMES + 1):
+            hub.publish("home", "a", str(number))
+        assert await anext(await started(hub, "home", cursor)) == hub_module.RESET
+
+    run(scenario)
+
+
+def test_news_do_not_wake_a_page_that_was_told_to_start_anew() -> None:
+    async def scenario(hub: Hub) -> None:
+        lost = await started(hub, "home", None)
+        assert await anext(lost) == hub_module.RESET
+        awake = await started(hub, "home", hub.cursor("home"))
+        waiting = asyncio.ensure_future(_rest(lost))
+        for number in range(3):
+            hub.publish("home", "a", f"n{number}")
+            assert f"n{number}".encode() in await anext(awake)
+        hub.close()
+        assert await waiting == []
 
     run(scenario)
 

@@ -24,6 +24,9 @@ BLOCK_MS: Final = 2_000
 """Short, because an agent that nobody told of joins the next read only."""
 
 BATCH: Final = 500
+PAUSE_S: Final = 0.005
+"""After entries, so that many that come one by one are read in few batches: 200 a second at most."""
+
 REPLAY_MS: Final = 120_000
 """How far before its newest entry a live stream is read at start: more than the recorder is ever behind."""
 
@@ -76,6 +79,8 @@ class Feed:
                     self._snapshots.touch()
                 if any(entry.fields.get("type") == AgentCreated.TYPE for entry in entries):
                     await self._snapshots.refresh()  # at once, so that the next read has its stream
+                if entries:
+                    await asyncio.sleep(PAUSE_S)
         finally:
             await reader.aclose()
 

@@ -3,7 +3,8 @@
 A page names the cursor of what it shows and gets everything after it. Whoever falls behind the ring, or comes with a
 cursor of a former process, gets one `reset` event and renders anew: nothing is guessed and no queue grows. Writes are
 coalesced: a client is woken at most once in a window and takes all that is there in one piece, which is put together
-once for all that stand at the same place. The window grows with the clients, so that serving them all fits into it.
+once for all that stand at the same place. The window grows by the time that it took to serve all of them, so that a
+machine with much to do writes less often, and what it writes is longer.
 """
 
 import asyncio
@@ -14,10 +15,13 @@ from dataclasses import dataclass
 from typing import Final
 
 WINDOW_S: Final = 0.02
-WINDOW_PER_CLIENT_S: Final = 60e-6
+MAX_WINDOW_S: Final = 0.5
 KEEP_ALIVE_S: Final = 15.0
 RING_FRAMES: Final = 1_000
 RING_BYTES: Final = 512 * 1024
+WATCHED: Final = 4
+"""A ring that is read holds so many times as much, so that a busy second does not make all its pages start anew."""
+
 WRITE_BYTES: Final = 256 * 1024
 """A single write to a client is not much longer than this."""
 
@@ -59,11 +63,13 @@ class Ring:
         self._weight = 0
         self._pieces: dict[int, tuple[bytes, int]] = {}
 
-    def add(self, frame: Frame) -> None:
+    def add(self, frame: Frame, *, times: int = 1) -> None:
+        """`times`: how much more than an unread ring it may hold."""
         self._pieces.clear()
         self.frames.append(frame)
         self._weight += frame.weight
-        while len(self.frames) > RING_FRAMES or (self._weight > RING_BYTES and len(self.frames) > 1):
+        frames, weight = RING_FRAMES * times, RING_BYTES * times
+        while len(self.frames) > frames or (self._weight > weight and len(self.frames) > 1):
             dropped = self.frames.popleft()
             self._weight -= dropped.weight
             self.lost = dropped.number
@@ -124,6 +130,8 @@ class Hub:
         self._dirty: set[str] = set()
         self._flush: asyncio.TimerHandle | None = None
         self._beat: asyncio.TimerHandle | None = None
+        self._over = asyncio.Event()  # for those who were told to start anew: no news, only the beat
+        self._took = 0.0
         self._closed = False
         self._followers: dict[str, int] = {}
 
@@ -155,8 +163,7 @@ class Hub:
     def close(self) -> None:
         """End every stream now."""
         self._closed = True
-        for ring in self._rings.values():
-            ring.wake()
+        self._wake_all()
 
     async def follow(self, topic: str, cursor: Cursor | None) -> AsyncIterator[bytes]:
         """Chunks for one client, until `close`. After a `reset` only keep-alives follow: the page starts anew."""
@@ -171,7 +178,7 @@ class Hub:
             while not self._closed:
                 chunk, position = self._take(ring, position)
                 if not chunk:
-                    await ring.news.wait()
+                    await (self._over if position is None else ring.news).wait()
                     if self._closed:
                         break
                     chunk, position = self._take(ring, position)
@@ -192,9 +199,14 @@ class Hub:
     def _keep_alive(self) -> None:
         """One timer for all: whoever is woken and finds nothing new says that the stream lives."""
         self._beat = None
+        self._wake_all()
+        self._start_beat()
+
+    def _wake_all(self) -> None:
         for ring in self._rings.values():
             ring.wake()
-        self._start_beat()
+        self._over.set()
+        self._over = asyncio.Event()
 
     def _start_beat(self) -> None:
         if self._beat is None and self._followers and not self._closed:
@@ -204,18 +216,22 @@ class Hub:
         return self._rings.setdefault(topic, Ring(self._number))
 
     def _add(self, topic: str, frame: Frame) -> None:
-        self._ring(topic).add(frame)
+        self._ring(topic).add(frame, times=WATCHED if topic in self._followers else 1)
         self._dirty.add(topic)
         if self._flush is None:
-            self._flush = asyncio.get_running_loop().call_later(
-                WINDOW_S + WINDOW_PER_CLIENT_S * self.clients, self._wake
-            )
+            self._flush = asyncio.get_running_loop().call_later(WINDOW_S + min(self._took, MAX_WINDOW_S), self._wake)
 
     def _wake(self) -> None:
         self._flush = None
         for topic in self._dirty:
             self._rings[topic].wake()
         self._dirty.clear()
+        loop = asyncio.get_running_loop()
+        loop.call_soon(self._served, loop.time())
+
+    def _served(self, began: float) -> None:
+        """Its turn comes after that of all who were woken."""
+        self._took = asyncio.get_running_loop().time() - began
 
 
 def _frame(number: int, event: str, render: Callable[[], str] | str, weight: int) -> Frame:

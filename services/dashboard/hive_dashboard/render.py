@@ -63,6 +63,7 @@ class Renderer:
         self.environment = Environment(
             loader=PackageLoader("hive_dashboard"),
             bytecode_cache=_COMPILED,
+            auto_reload=False,
             autoescape=True,
             finalize=_finalize,
             undefined=StrictUndefined,

@@ -1,5 +1,6 @@
 """`/stream`: the events of one page."""
 
+import random
 import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Final
@@ -39,8 +40,11 @@ async def stream(
 
 
 async def _while_signed_in(parts: Parts, request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Ends the stream of a session that was signed out, at most `RECHECK_S` after the next chunk is due."""
-    checked = time.monotonic()
+    """Ends the stream of a session that was signed out, with the first chunk after `RECHECK_S`.
+
+    Each stream asks at times of its own, so that those that began together do not keep all others waiting.
+    """
+    checked = time.monotonic() - random.uniform(0, RECHECK_S)
     async for chunk in chunks:
         if time.monotonic() - checked >= RECHECK_S:
             if parts.auth.session(request) is None:
