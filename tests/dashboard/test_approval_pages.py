@@ -75,6 +75,16 @@ def test_the_base_is_switched_by_a_link(tmp_path: Path) -> None:
     play(tmp_path, story)
 
 
+def test_a_page_whose_diff_was_swept_says_so(tmp_path: Path) -> None:
+    async def story(stage: Played) -> None:
+        stage.writer.add(approval(state=ApprovalState.DENIED, commit=SHA), (), AgentFiles(None, AFTER["agent.toml"]))
+        page = " ".join((await stage.page("/approvals/a-1")).split())
+        assert "Its diff is kept no more; the commit is in the repository of ada" in page
+        assert SHA in page
+
+    play(tmp_path, story)
+
+
 def test_a_stale_page_is_refused_with_the_reason_and_keeps_the_note(tmp_path: Path) -> None:
     async def story(stage: Played) -> None:
         propose(stage.writer, BEFORE, AFTER)

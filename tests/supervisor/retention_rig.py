@@ -16,6 +16,7 @@ from hive_contracts.questions import QuestionView
 from hive_contracts.reminders import ReminderView
 from hive_contracts.retention import RetentionSwept, Swept
 from hive_contracts.turns import TurnEnded
+from hive_runtime.records.approvals import ApprovalWriter
 from hive_runtime.records.events import EventWriter
 from hive_runtime.records.messages import MessageWriter, from_milliseconds, milliseconds
 from hive_runtime.records.threads import Question, Reminder
@@ -44,6 +45,7 @@ class Hive:
     def make_stores(self) -> None:
         MessageWriter(self.data_dir / "broker.sqlite").close()
         SupervisorStore(self.data_dir / "supervisor.sqlite").close()
+        ApprovalWriter(self.data_dir / "approvals.sqlite").close()
 
     def sweep(self, *, dry_run: bool = False) -> RetentionSwept:
         async def run() -> RetentionSwept:

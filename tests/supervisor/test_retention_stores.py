@@ -25,9 +25,11 @@ from tests.supervisor.retention_rig import (
 )
 from tests.support.redis_server import RedisServer
 
+from hive_contracts.approvals import ApprovalKind, ApprovalState, ApprovalView, BaseKind
 from hive_contracts.messages import MessageState
 from hive_contracts.questions import QuestionState
 from hive_runtime.process import die_with_parent
+from hive_runtime.records.approvals import AgentFiles, ApprovalReader, ApprovalWriter, StoredDiff
 from hive_runtime.records.events import EventReader
 from hive_runtime.records.messages import MIGRATIONS, MessageReader, MessageWriter
 from hive_runtime.records.outdated import outdated_events, outdated_messages
@@ -62,6 +64,41 @@ def test_an_old_event_among_the_newest_goes_and_does_not_count(hive: Hive, tmp_p
     put_events(path, 2, age_days=30)
     hive.sweep()
     assert [event.id for event in EventReader(path).page()] == [f"{ms(1)}-{seq}" for seq in (2, 3, 4)]
+
+
+def test_diffs_of_approvals_resolved_long_ago_go_and_the_approvals_stay(hive: Hive, tmp_path: Path) -> None:
+    writer = ApprovalWriter(tmp_path / "approvals.sqlite")
+    diffs = [StoredDiff(kind, "", "+ text") for kind in (BaseKind.RUNNING, BaseKind.LAST_APPROVED)]
+    asked = {
+        "a-old": (91, ApprovalState.DENIED),
+        "a-late": (89, ApprovalState.DENIED),
+        "a-approved": (91, ApprovalState.APPROVED),
+        "a-waits": (0, ApprovalState.PENDING),
+    }
+    for name, (age_days, state) in asked.items():
+        approval = _approval(name)
+        writer.add(approval, diffs, AgentFiles(None, "after"))
+        if state is not ApprovalState.PENDING:
+            writer.move(approval, state, at=NOW - timedelta(days=age_days))
+    writer.close()
+    swept = account(hive.sweep().stores, "approvals.sqlite")
+    reader = ApprovalReader(tmp_path / "approvals.sqlite")
+    assert (swept.removed, swept.kept, swept.error) == (2, 6, "")
+    assert [one.id for one in reader.everything() if not reader.diffs(one.id)] == ["a-old"]
+    assert reader.agent_files("a-old") == AgentFiles(None, "after")
+
+
+def _approval(name: str) -> ApprovalView:
+    asked_at = NOW - timedelta(days=100)
+    return ApprovalView(
+        id=name,
+        kind=ApprovalKind.APPLY_COMMIT,
+        agent="ada",
+        requester="hm1nd",
+        state=ApprovalState.PENDING,
+        requested_at=asked_at,
+        expires_at=asked_at + timedelta(days=7),
+    )
 
 
 def test_messages_go_when_acked_long_ago_and_their_steps_with_them(hive: Hive, tmp_path: Path) -> None:

@@ -92,3 +92,13 @@ def outdated_reminders(*, before: int) -> Outdated:
         " OR state NOT IN ('waiting', 'cancelled') AND fired_at < :before)",
         values={"before": before},
     )
+
+
+def outdated_diffs(*, resolved_before: int) -> Outdated:
+    """What approvals that were resolved before that time would have changed; the approvals themselves stay."""
+    return Outdated(
+        table="approval_diffs",
+        key="id || base_kind",
+        where="id IN (SELECT id FROM approvals WHERE state NOT IN ('pending', 'approved') AND resolved_at < :before)",
+        values={"before": resolved_before},
+    )

@@ -20,6 +20,7 @@ class RetentionSettings(Settings):
     reminder_days: float = Field(
         default=30, ge=0, description="days that a reminder is kept once it came or was cancelled"
     )
+    diff_days: float = Field(default=90, ge=0, description="days that a diff is kept once its approval is resolved")
     command_days: float = Field(default=30, ge=1, description="days that a command's answer is remembered")
     live_entries: int = Field(default=2000, ge=0, description="recorded entries kept in each live stream, the newest")
     control_days: float = Field(default=1, ge=0, description="days that entries of control streams are kept")

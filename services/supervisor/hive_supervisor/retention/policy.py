@@ -8,6 +8,7 @@ from typing import Final
 from hive_contracts import streams
 from hive_runtime.records.messages import milliseconds
 from hive_runtime.records.outdated import (
+    outdated_diffs,
     outdated_events,
     outdated_messages,
     outdated_questions,
@@ -53,6 +54,10 @@ class Policy:
         """Of `supervisor.sqlite`."""
         before = self._before(self.config.command_days)
         return (Outdated(table="commands", key="id", where="at < :before", values={"before": before}),)
+
+    def approvals_store(self) -> tuple[Outdated, ...]:
+        """Of `approvals.sqlite`."""
+        return (outdated_diffs(resolved_before=self._before(self.config.diff_days)),)
 
     def stream(self, name: str) -> TrimRule | None:
         """None for a stream that is not ours to trim. A stream is never trimmed while its reader's group is missing."""

@@ -23,6 +23,7 @@ def sweep_stores(data_dir: Path, agents: Iterable[str], policy: Policy, *, pace:
 def _stores(data_dir: Path, agents: Iterable[str], policy: Policy) -> Iterator[tuple[Path, tuple[Outdated, ...]]]:
     yield data_dir / "broker.sqlite", policy.brokers_store()
     yield data_dir / "supervisor.sqlite", policy.supervisors_store()
+    yield data_dir / "approvals.sqlite", policy.approvals_store()
     of_agents = {data_dir / "agents" / name / "events.sqlite" for name in agents}
     of_agents.update(path for path in data_dir.glob("agents/*/events.sqlite") if not path.parent.is_symlink())
     for path in sorted(of_agents):
