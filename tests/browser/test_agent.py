@@ -22,7 +22,7 @@ TURNS = 200
 LINES = 6
 
 
-def history(data_dir: Path, *, first: int = 1_000_000) -> None:
+def history(data_dir: Path, *, first: int = 1_000_000, apart: int = 1) -> None:
     """Short turns of hm1nd, recorded before its live stream begins; `first`: milliseconds since 1970."""
     events: list[TurnEvent] = []
     for turn in range(TURNS):
@@ -30,7 +30,7 @@ def history(data_dir: Path, *, first: int = 1_000_000) -> None:
         events.append(TurnStarted(**about, seq=0, sender="operator", prompt=f"task {turn}", engine="scripted"))
         events += [TurnText(**about, seq=n + 1, text=f"**line** {turn}.{n}") for n in range(LINES)]
         events.append(TurnEnded(**about, seq=LINES + 1, outcome="ok", duration_ms=1500, cost_usd=0.01))
-    told = [(f"{first + n}-0", Envelope.of(event, source="hm1nd")) for n, event in enumerate(events)]
+    told = [(f"{first + n * apart}-0", Envelope.of(event, source="hm1nd")) for n, event in enumerate(events)]
     with closing(EventWriter(data_dir / "agents" / "hm1nd" / "events.sqlite")) as writer:
         writer.record(told, position=told[-1][0])
 
@@ -237,6 +237,24 @@ def test_commands_are_completed_with_tab_and_unknown_ones_are_refused(play: Call
 
 
 MARKDOWN = "## Found\n\n1. [it](https://x.example/a)\n\n|a|b|\n|-|-:|\n|1|2|\n\n```py\nx = 1\n```\n\n> said"
+
+
+def test_figures_renew_themselves_and_leave_what_is_read_where_it_is(play: Callable[[Play], None]) -> None:
+    async def scenario(stage: Stage) -> None:
+        history(stage.process.data_dir, first=round((time.time() - 3500) * 1000), apart=2000)
+        page = await opened(stage, WIDE, "/stats?range=1h")
+        fold = page.locator("#chart-turns summary")
+        await fold.click()
+        rows = page.locator("#chart-turns-rows")
+        await rows.evaluate("rows => { rows.scrollTop = 60; window.scrollTo(0, 150); }")
+        await expect(page.locator("#outcomes-title + .ranks")).to_contain_text(f"{TURNS}")
+        await works(stage)
+        await expect(page.locator("#outcomes-title + .ranks")).to_contain_text(f"{TURNS + 1}", timeout=20_000)
+        await expect(rows).to_be_visible()
+        assert await rows.evaluate("rows => [rows.scrollTop, window.scrollY]") == [60, 150]
+        await expect(fold).to_be_focused()
+
+    play(scenario)
 
 
 @pytest.mark.parametrize(("viewport", "scheme"), [(WIDE, "light"), (PHONE, "dark")], ids=["wide", "phone"])

@@ -214,7 +214,11 @@ def test_the_front_page_shows_the_queue_when_something_waited(tmp_path: Path) ->
             assert 'id="chart-approvals"' not in (await hive.browser.get("/")).text
             propose(tmp_path, datetime.now(UTC))
             assert 'id="chart-approvals"' in (await hive.browser.get("/")).text
+            renewed = (await hive.browser.get("/approvals/queue")).text
+            assert 'id="chart-approvals"' in renewed
+            assert "<main" not in renewed
             (tmp_path / "approvals.sqlite").write_text("no store any more")
             assert (await hive.browser.get("/")).status_code == 200
+            assert (await hive.browser.get("/approvals/queue")).text == ""
 
     asyncio.run(scenario())

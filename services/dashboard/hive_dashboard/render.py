@@ -19,6 +19,7 @@ from hive_contracts.approvals import ApprovalView
 from hive_contracts.drafts import DraftView
 from hive_contracts.messages import MessageView, kinds_of
 from hive_contracts.outcomes import CONSEQUENCES
+from hive_dashboard.charts import Chart
 from hive_dashboard.control import sign_in_host, steering_of
 from hive_dashboard.look import LEET, Look, Theme
 from hive_dashboard.needs import Need
@@ -116,6 +117,9 @@ class Renderer:
     def settled(self, need: Need) -> str:
         """What became of it, for its place in the queue."""
         return self._macro("needs", "settled", need)
+
+    def queue(self, chart: Chart | None) -> str:
+        return self._macro("charts", "queue", chart)
 
     def outcome(self, approval: ApprovalView) -> str:
         """What became of it, or the form that decides."""

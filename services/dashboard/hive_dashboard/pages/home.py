@@ -84,6 +84,12 @@ async def home(parts: PartsOf, session: SignedIn, agent: Of = "", kind: Of = "")
     return await render_home(parts, session, chosen=Filter(agent, kind))
 
 
+@router.get("/approvals/queue", response_class=HTMLResponse)
+async def queue(parts: PartsOf, _session: SignedIn) -> str:
+    """The chart of what waited, for a page that is open."""
+    return parts.renderer.queue(await asyncio.to_thread(_queue_of, parts))
+
+
 @router.post("/agents")
 async def make(
     parts: PartsOf, session: SignedIn, name: Annotated[str, Form()] = "", like: Annotated[str, Form()] = ""

@@ -29,7 +29,14 @@ async def stats(
     steps = shown.steps(now)
     figures = await asyncio.to_thread(figures_of, reader, steps, now)
     path = f"/agents/{agent.name}/stats?range={shown.name}"
-    shell = make_shell(parts, session, f"Figures of {agent.name}", path=path, topic=agent_topic(agent.name))
+    shell = make_shell(
+        parts,
+        session,
+        f"Figures of {agent.name}",
+        path=path,
+        topic=agent_topic(agent.name),
+        stream=f"page=agent&name={agent.name}",
+    )
     view = StatsPage(
         shell, agent=agent, figures=figures, shown=shown.name, ranges=tuple(one.name for one in RANGES), steps=steps
     )

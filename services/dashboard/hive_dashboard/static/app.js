@@ -136,12 +136,26 @@
     if (event.target.id === "main") event.detail.path = location.pathname + location.search;
   });
   document.addEventListener("htmx:beforeSwap", (event) => {
-    if (event.detail.target.id === "main") before = keep(event.detail.target);
+    const { target } = event.detail;
+    if (target.matches("#main, [data-renews]")) before = { id: target.id, kept: keep(target) };
   });
   document.addEventListener("htmx:afterSwap", () => {
-    const main = document.getElementById("main");
-    if (before && main) restore(main, before);
+    const root = before && document.getElementById(before.id);
+    if (root) restore(root, before.kept);
     before = undefined;
+  });
+
+  // figures that renew themselves do so while somebody looks
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (!document.hidden || !event.target.matches("[data-renews]")) return;
+    event.target.dataset.stale = "yes";
+    event.preventDefault();
+  });
+  document.addEventListener("visibilitychange", () => {
+    for (const one of document.hidden ? [] : document.querySelectorAll("[data-stale]")) {
+      delete one.dataset.stale;
+      htmx.trigger(one, "renew");
+    }
   });
 
   const TURNS_KEPT = 200, ROWS_KEPT = 60, SETTLED_MS = 12000;
@@ -275,7 +289,7 @@
   window.addEventListener("pageshow", () => document.querySelectorAll("form[aria-busy]").forEach(free));
 
   const complain = (words) => (event) => {
-    if (event.target.id === "main") return;
+    if (event.target.matches?.("#main, [data-renews]")) return;
     const said = event.target.querySelector?.(".compose-said") || document.getElementById("flash");
     if (!said) return;
     const line = document.createElement("p");
