@@ -3,9 +3,10 @@
 import asyncio
 import os
 import signal
+from collections.abc import Coroutine, Iterator
 from contextlib import aclosing, closing
-from functools import partial
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import structlog
 
@@ -101,74 +102,71 @@ async def serve(
     log.info("supervisor started", runtime=runtime.name, reason=choice.reason, isolation=runtime.isolation)
     try:
         with closing(ApprovalWriter(premises.data_dir / "approvals.sqlite")) as book:
-            await _keep_all(
-                premises,
-                looks=Looks(bus, runtime),
-                bus=bus,
-                admin=admin,
-                store=store,
-                principals=principals,
-                fleet=fleet,
-                server=server,
-                book=book,
-            )
+            parts = Parts(premises, bus, admin, store, principals, fleet, server, Looks(bus, runtime), book)
+            await _keep_all(parts)
     finally:
         if ending.of_the_hive:
             await fleet.stop_all()
 
 
-async def _keep_all(  # noqa: PLR0913 - all that tasks need
-    premises: Premises,
-    *,
-    looks: Looks,
-    bus: RedisBus,
-    admin: RedisAdmin,
-    store: SupervisorStore,
-    principals: Principals,
-    fleet: Fleet,
-    server: Server,
-    book: ApprovalWriter,
-) -> None:
-    await server.restore()
-    async with aclosing(StreamTrimmer(premises.address)) as trimmer, asyncio.TaskGroup() as group:
-        sweep = Sweep(premises.retention, premises.data_dir, trimmer, agents=partial(_names, store))
-        retention = Retention(bus, sweep)
-        rotation = Rotation(
-            bus,
-            fleet,
-            principals,
-            journal=premises.data_dir / "rotation.json",
-            turn_wait_s=premises.config.rotate_turn_wait_s,
-        )
-        group.create_task(beat(bus, "supervisor"))
-        group.create_task(server.watch())
-        group.create_task(tell_when_replaced(store.base, bus, source=SOURCE, brought_back=BROUGHT_BACK))
-        deployment = Deployment(fleet, timeout_s=premises.config.start_timeout_s + DEPLOY_MARGIN_S)
-        ledger = Ledger(book, bus)
-        configs = Configs(premises.data_dir / "configs", fleet, book)
-        approvals = Approvals(ledger, configs, fleet, approved=deployment.add, ttl_s=premises.config.approval_ttl_s)
-        fleet.attend(configs, approvals.purged)
-        answering = (looks, approvals)
-        commands = Commands(
-            bus=bus,
-            store=store,
-            fleet=fleet,
-            retention=retention,
-            rotation=rotation,
-            answering=answering,
-            spawned=approvals.note_spawn,
-        )
-        group.create_task(approvals.run())
-        group.create_task(deployment.run(ledger, configs))
-        group.create_task(commands.run())
-        group.create_task(rotation.run())
-        group.create_task(retention.run())
-        quota = Quota(premises.config, admin, trimmer, principals=principals, agents=partial(_names, store), host=fleet)
-        group.create_task(quota.run())
-        group.create_task(Relief(Gauge(bus, premises.data_dir), trimmer, premises.retention).run())
-        group.create_task(LogBounds(agents_logs(premises.data_dir), premises.config.limit_log_mb * MIB).run())
-        group.create_task(fleet.run())
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the tasks of a supervisor stand on."""
+
+    premises: Premises
+    bus: RedisBus
+    admin: RedisAdmin
+    store: SupervisorStore
+    principals: Principals
+    fleet: Fleet
+    server: Server
+    looks: Looks
+    book: ApprovalWriter
+
+    def names(self) -> list[str]:
+        """Of all agents."""
+        return [agent.name for agent in self.store.agents()]
 
 
-def _names(store: SupervisorStore) -> list[str]:
-    return [agent.name for agent in store.agents()]
+async def _keep_all(parts: Parts) -> None:
+    """Every task of the supervisor, until one fails or it is cancelled."""
+    await parts.server.restore()
+    async with aclosing(StreamTrimmer(parts.premises.address)) as trimmer, asyncio.TaskGroup() as group:
+        for work in (*_answering(parts, trimmer), *_upkeep(parts, trimmer), parts.fleet.run()):
+            group.create_task(work)
+
+
+def _answering(parts: Parts, trimmer: StreamTrimmer) -> Iterator[Coroutine[Any, Any, None]]:
+    """What does as it is told: approvals, deployments and commands, and the slow ones among these."""
+    premises, bus, fleet = parts.premises, parts.bus, parts.fleet
+    config, data_dir = premises.config, premises.data_dir
+    deployment = Deployment(fleet, timeout_s=config.start_timeout_s + DEPLOY_MARGIN_S)
+    ledger, configs = Ledger(parts.book, bus), Configs(data_dir / "configs", fleet, parts.book)
+    approvals = Approvals(ledger, configs, fleet, approved=deployment.add, ttl_s=config.approval_ttl_s)
+    fleet.attend(configs, approvals.purged)
+    retention = Retention(bus, Sweep(premises.retention, data_dir, trimmer, agents=parts.names))
+    journal, wait_s = data_dir / "rotation.json", config.rotate_turn_wait_s
+    rotation = Rotation(bus, fleet, parts.principals, journal=journal, turn_wait_s=wait_s)
+    commands = Commands(
+        bus=bus,
+        store=parts.store,
+        fleet=fleet,
+        retention=retention,
+        rotation=rotation,
+        answering=(parts.looks, approvals),
+        spawned=approvals.note_spawn,
+    )
+    yield from (approvals.run(), deployment.run(ledger, configs), commands.run(), rotation.run(), retention.run())
+
+
+def _upkeep(parts: Parts, trimmer: StreamTrimmer) -> Iterator[Coroutine[Any, Any, None]]:
+    """What goes on whatever is asked for."""
+    premises, bus = parts.premises, parts.bus
+    config, data_dir = premises.config, premises.data_dir
+    quota = Quota(config, parts.admin, trimmer, principals=parts.principals, agents=parts.names, host=parts.fleet)
+    yield beat(bus, "supervisor")
+    yield parts.server.watch()
+    yield tell_when_replaced(parts.store.base, bus, source=SOURCE, brought_back=BROUGHT_BACK)
+    yield quota.run()
+    yield Relief(Gauge(bus, data_dir), trimmer, premises.retention).run()
+    yield LogBounds(agents_logs(data_dir), config.limit_log_mb * MIB).run()

@@ -10,9 +10,7 @@ import hashlib
 import os
 import signal as signals
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -21,7 +19,6 @@ import structlog
 
 from hive_contracts.errors import HiveError, TimedOut, Unavailable
 from hive_contracts.models import Network
-from hive_runtime.backoff import Backoff
 from hive_supervisor.errors import CannotStart, EngineAway, EngineConflict, EngineLacks, EngineRefused
 from hive_supervisor.runtimes import bubblewrap, docker_host, launch
 from hive_supervisor.runtimes.base import (
@@ -34,8 +31,9 @@ from hive_supervisor.runtimes.base import (
     Usage,
     User,
 )
-from hive_supervisor.runtimes.docker_api import ContainerInfo, DockerApi, Engine, Event, socket_path
+from hive_supervisor.runtimes.docker_api import ContainerInfo, DockerApi, Engine, socket_path
 from hive_supervisor.runtimes.docker_config import AGENT, HIVE, LOG, PROGRAM, USERS, Plan, Users
+from hive_supervisor.runtimes.docker_ends import DockerEnds
 from hive_supervisor.runtimes.log_tail import tail
 
 if TYPE_CHECKING:
@@ -45,14 +43,10 @@ NAME: Final = "docker"
 KILL_S: Final = 20.0
 """How long an engine may take to end a container that was killed."""
 
-OOM_S: Final = 10
-"""An end so soon after the kernel ended something in it for its memory, in seconds, is that."""
-
 EXEC_S: Final = 10.0
 """How long a command that was ended for its time may take to be gone."""
 
 _TIMED_OUT: Final = (124, 137)
-_NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 log = structlog.get_logger()
 
@@ -71,19 +65,10 @@ def build(place: "Place") -> ContainerRuntime:
     return DockerRuntime(place.data_dir / "agents", socket, hive_id=place.hive_id, engine=engine, mounts=mounts)
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """A container that was seen running, or is being started. `before`: when the run before it began."""
-
-    container: str
-    before: datetime = _NEVER
-
-
 class DockerRuntime:
     """See `ContainerRuntime`. `agents_dir` holds each agent's folder by name; `program` is what runs in a container.
 
-    `mounts` are those of the container that this process is in, `prefix` begins the names of its own. `shortages`: when
-    something in a container ran out of memory last, in seconds since 1970, by the container's id.
+    `mounts` are those of the container that this process is in, `prefix` begins the names of its own.
     """
 
     name = NAME
@@ -108,11 +93,14 @@ class DockerRuntime:
         self.prefix = f"hive-{hashlib.sha256(hive_id.encode()).hexdigest()[:8]}"
         self._program = tuple(program)
         self._mounts = mounts
-        self._runs: dict[str, _Run] = {}
-        self.shortages: dict[str, float] = {}
-        self._ends: asyncio.Queue[ContainerExit] = asyncio.Queue()
+        self._ends = DockerEnds(self._api, hive_id)
         self._networking = asyncio.Lock()
         self._in_making: set[str] = set()
+
+    @property
+    def shortages(self) -> dict[str, float]:
+        """When something in a container ran out of memory last, in seconds since 1970, by the container's id."""
+        return self._ends.shortages
 
     async def create(self, spec: ContainerSpec) -> None:
         present = await self._present(spec.name)
@@ -133,16 +121,16 @@ class DockerRuntime:
         present = await self._present(name)
         if present is None:
             raise CannotStart(f"the container of {name} was not created")
-        await self._settle(name)
+        await self._ends.settle(name)
         if present.state.running:
-            self._runs.setdefault(name, _Run(present.id))
+            self._ends.running(name, present.id)
             return
-        run = self._runs[name] = _Run(present.id, before=present.state.started_at)
+        run = self._ends.starting(name, present)
         try:
             await self._api.start(present.id)
         except HiveError as error:
-            if self._runs.get(name) is run and not isinstance(error, Unavailable):
-                del self._runs[name]
+            if not isinstance(error, Unavailable):
+                self._ends.not_started(name, run)
             raise CannotStart(f"the container of {name} does not start: {error}") from error
 
     async def stop(self, name: str, *, grace_s: float) -> None:
@@ -156,7 +144,7 @@ class DockerRuntime:
         except TimeoutError:
             log.warning("container did not end in time, killed", agent=name)
             await self._end(present.id)
-        await self._settle(name)
+        await self._ends.settle(name)
 
     async def kill(self, name: str, signal: int = signals.SIGKILL) -> None:
         present = await self._own(name)
@@ -166,7 +154,7 @@ class DockerRuntime:
             await self._signal(present.id, signal)
             return
         await self._end(present.id)
-        await self._settle(name)
+        await self._ends.settle(name)
 
     async def remove(self, name: str) -> None:
         await self.kill(name)
@@ -178,11 +166,11 @@ class DockerRuntime:
 
     async def list(self) -> dict[str, Container]:
         found = await self._api.containers({HIVE: self._hive_id})
-        infos = await asyncio.gather(*(self._info(one.id) for one in found))
+        infos = await asyncio.gather(*(self._api.find(one.id) for one in found))
         present = {info.labels[AGENT]: info for info in infos if info}
         for name, info in present.items():
             if info.state.running:
-                self._runs.setdefault(name, _Run(info.id))
+                self._ends.running(name, info.id)
         return {name: self._container(name, info) for name, info in sorted(present.items())}
 
     async def exec(
@@ -209,13 +197,8 @@ class DockerRuntime:
         present = await self._own(name)
         return tail(Path(present.labels[LOG]), lines) if present else ()
 
-    async def watch(self) -> AsyncIterator[ContainerExit]:
-        following = asyncio.ensure_future(self._follow())
-        try:
-            while True:
-                yield await self._ends.get()
-        finally:
-            following.cancel()
+    def watch(self) -> AsyncIterator[ContainerExit]:
+        return self._ends.watch()
 
     async def usage(self, name: str) -> Usage:
         present = await self._own(name)
@@ -294,24 +277,18 @@ class DockerRuntime:
 
     async def _own(self, name: str) -> ContainerInfo | None:
         """None also when another's container has the name: that is left alone."""
-        info = await self._info(self._container_name(name))
+        info = await self._api.find(self._container_name(name))
         return info if info and info.labels.get(HIVE) == self._hive_id else None
 
     async def _present(self, name: str) -> ContainerInfo | None:
         """Raises `CannotStart` when another's container has the name."""
-        info = await self._info(self._container_name(name))
+        info = await self._api.find(self._container_name(name))
         if info and info.labels.get(HIVE) != self._hive_id:
             raise CannotStart(
                 f"another container has the name {self._container_name(name)}; remove or rename it "
                 f"(docker rename {info.id[:12]} NEW-NAME)"
             )
         return info
-
-    async def _info(self, id_or_name: str) -> ContainerInfo | None:
-        try:
-            return await self._api.container(id_or_name)
-        except EngineLacks:
-            return None
 
     def _container_name(self, name: str) -> str:
         return f"{self.prefix}-{name}"
@@ -320,55 +297,7 @@ class DockerRuntime:
         state = info.state
         began = state.started_at if state.started_at.year > 1 else None
         ended = began and not state.running
-        return Container(name, state.running, began, info.image, self._exit(name, info) if ended else None)
-
-    def _exit(self, name: str, info: ContainerInfo) -> ContainerExit:
-        state = info.state
-        uptime_s = max(0.0, (state.finished_at - state.started_at).total_seconds())
-        return ContainerExit(name, state.exit_code, uptime_s, oom=self._ran_out_of_memory(info))
-
-    def _ran_out_of_memory(self, info: ContainerInfo) -> bool:
-        """The engine's own mark stays when what ran out was something else inside, hours before."""
-        if info.state.exit_code != 128 + signals.SIGKILL:
-            return False
-        last = self.shortages.get(info.id)
-        if last is None:
-            return info.state.oom_killed
-        return info.state.finished_at.timestamp() - last < OOM_S
-
-    async def _follow(self) -> None:
-        """Look again at whoever an event names, and at all of them when the stream was lost."""
-        backoff = Backoff()
-        while True:
-            try:
-                async with aclosing(self._api.events({HIVE: self._hive_id})) as events:
-                    async for event in events:
-                        backoff.reset()
-                        await self._note(event)
-            except HiveError as error:
-                if backoff.tries == 0:
-                    log.warning("container engine is away", reason=str(error))
-            await backoff.wait()
-
-    async def _note(self, event: Event | None) -> None:
-        if event and event.action == "oom":
-            self.shortages[event.id] = event.time_s
-        for name, run in list(self._runs.items()):
-            if event is None or run.container == event.id:
-                await self._settle(name)
-
-    async def _settle(self, name: str) -> None:
-        """Tell the end of its run, if that has ended."""
-        run = self._runs.get(name)
-        if run is None:
-            return
-        info = await self._info(run.container)
-        if info and (info.state.running or info.state.started_at == run.before):
-            return
-        if self._runs.get(name) is run:
-            del self._runs[name]
-            self._ends.put_nowait(self._exit(name, info) if info else ContainerExit(name, None, 0.0))
-            self.shortages.pop(run.container, None)
+        return Container(name, state.running, began, info.image, self._ends.exit_of(name, info) if ended else None)
 
     async def _signal(self, container: str, signal: int) -> None:
         with contextlib.suppress(EngineConflict, EngineLacks):

@@ -152,6 +152,13 @@ class DockerApi:
         """Raises `EngineLacks`."""
         return _typed(ContainerInfo, await self._ask("GET", f"/containers/{id_or_name}/json"))
 
+    async def find(self, id_or_name: str) -> ContainerInfo | None:
+        """None when there is none."""
+        try:
+            return await self.container(id_or_name)
+        except EngineLacks:
+            return None
+
     async def create(self, name: str, config: Mapping[str, object]) -> str:
         """Returns the id. Raises `EngineConflict` when the name is taken, `EngineLacks` when the image is not there."""
         made = await self._ask("POST", "/containers/create", {"name": name}, body=config)
