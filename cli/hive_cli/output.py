@@ -115,6 +115,12 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char in "\n\t" else "�" for char in text)
 
 
+def why(state: dict[str, Any]) -> str:
+    """What an agent's state adds to its name: until when it waits, and why, or what it does."""
+    until = f"until {when(state['until'])}" if state["until"] else ""
+    return "; ".join(part for part in (until, state["detail"]) if part)
+
+
 def when(iso: str | None) -> str:
     """A UTC time as local clock time, with the date unless it is today's."""
     if not iso:

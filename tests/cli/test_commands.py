@@ -30,7 +30,7 @@ ADA = {
     "detail": "",
     "unread": 2,
     "engine": "scripted",
-    "state": {"state": "thinking", "since": NOW, "detail": "reading"},
+    "state": {"state": "thinking", "since": NOW, "until": None, "detail": "reading"},
 }
 
 

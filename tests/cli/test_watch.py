@@ -36,7 +36,7 @@ ADA: dict[str, Any] = {
     "container_since": NOW,
     "detail": "",
     "unread": 2,
-    "state": {"state": "idle", "since": NOW, "detail": "", "cost_day_usd": 1.5},
+    "state": {"state": "idle", "since": NOW, "until": None, "detail": "", "cost_day_usd": 1.5},
 }
 HELLO = {
     "id": "m-1",

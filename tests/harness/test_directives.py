@@ -127,7 +127,9 @@ def test_each_failure_has_its_outcome_and_the_message_stays(tmp_path: Path) -> N
         ended = await world.turn_end()
         assert (ended["outcome"], ended["messages"]) == ("rate_limited", [head])
         waiting = await world.until(lambda event: event.data.get("state", {}).get("state") == "rate_limited")
-        assert waiting.data["state"]["detail"].startswith("until ")
+        state = waiting.data["state"]
+        assert state["until"]
+        assert state["detail"].startswith("rate_limited: ")
         assert await world.bus.depth(streams.inbox(AGENT)) == 1
 
     play(tmp_path, story)

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import click
 
 from hive_cli.command import agent_argument, command, hive_client, json_option
-from hive_cli.output import print_json, print_table, printable, say, when
+from hive_cli.output import print_json, print_table, printable, say, when, why
 from hive_cli.progress import shown, until_done
 from hive_contracts.models import Effort, RestartPolicy
 from hive_contracts.names import check_agent_name
@@ -31,7 +31,7 @@ def _row(agent: dict[str, Any]) -> tuple[str, ...]:
     running = agent["container"] == "running" and agent.get("state")
     state = agent["state"]["state"] if running else agent["container"]
     since = agent["state"]["since"] if running else agent["container_since"]
-    detail = agent["state"]["detail"] if running else agent["detail"]
+    detail = why(agent["state"]) if running else agent["detail"]
     return (agent["name"], state, when(since), str(agent["unread"]), agent["engine"], detail)
 
 

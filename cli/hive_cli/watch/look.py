@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from hive_cli.client import HiveClient
+from hive_cli.output import why
 
 MESSAGES: Final = 50
 FINAL: Final = frozenset({"acked", "dead", "expired", "failed"})
@@ -39,7 +40,7 @@ def doing(agent: dict[str, Any]) -> tuple[str, str, str]:
     """State, since when, and detail: the harness's word while its container runs, else the container's."""
     if agent["container"] == "running" and agent.get("state"):
         own = agent["state"]
-        return own["state"], own["since"], own["detail"]
+        return own["state"], own["since"], why(own)
     return agent["container"], agent["container_since"], agent["detail"]
 
 

@@ -198,9 +198,9 @@ class Life:
 
     def _detail(self, state: TurnState) -> dict[str, Any]:
         if event := _SHOWN.get(state):
-            return _waits("until ", self._until[event], self._why[event])
+            return _waits(self._until[event], self._why[event])
         if state is TurnState.IDLE and self._again_at:
-            return _waits("trying again at ", self._again_at, self._again_why)
+            return _waits(self._again_at, self._again_why)
         return {"detail": self._in_hand if state is TurnState.THINKING else "", "until": None}
 
     def _jittered(self, until: datetime) -> datetime:
@@ -208,7 +208,6 @@ class Life:
         return until + timedelta(seconds=random.uniform(0, min(MAX_JITTER_S, wait_s / 10)))
 
 
-def _waits(what: str, until: datetime, why: str) -> dict[str, Any]:
-    if until == FOREVER:
-        return {"detail": why, "until": None}
-    return {"detail": f"{what}{until:%Y-%m-%d %H:%M:%S} UTC" + (f"; {why}" if why else ""), "until": until}
+def _waits(until: datetime, why: str) -> dict[str, Any]:
+    """`until` says when, `detail` only why."""
+    return {"detail": why, "until": None if until == FOREVER else until}
