@@ -142,7 +142,7 @@ def test_a_sweep_is_looked_at_before_it_is_done(tmp_path: Path) -> None:
         try:
             page = (await hive.post("/retention", wish="look")).text
             assert "12 would be removed, 2.0 kB would be given back" in page
-            assert "ada/events" in page
+            assert "ada/<wbr>events" in page
             await hive.post("/retention", wish="sweep")
         finally:
             supervisor.cancel()
