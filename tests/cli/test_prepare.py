@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from hive_cli.stack import owner
 from hive_cli.stack.lock import held
 
 NOBODY = owner.Owner(65534, 65534)
+GONE = 60_123
+"""A user that is no more."""
 AS_NOBODY = ("--user", "65534:65534")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away; run the tests as root")
 Capture = pytest.CaptureFixture[str]
@@ -99,6 +102,48 @@ def test_the_services_user_reads_its_own_secrets_and_no_others(prepare: Callable
             (data / "hive.id").rename(data / "moved")
 
     owner.as_user(NOBODY, look)
+
+
+@needs_root
+def test_what_a_restore_left_as_roots_goes_to_whom_it_belongs(prepare: Callable[..., int], data: Path) -> None:
+    (data / "agents/ada").mkdir(parents=True, mode=0o700)
+    names = ("broker.sqlite", "dashboard.sqlite", "agents/ada/events.sqlite", "supervisor.sqlite")
+    for name in names:
+        with sqlite3.connect(data / name) as db:
+            db.execute("CREATE TABLE kept (id INTEGER)")
+        db.close()
+        (data / name).chmod(0o600)
+    os.chown(data / "dashboard.sqlite", GONE, GONE)
+    (data / "run").mkdir()
+    (data / "run/broker-0.lock").touch(mode=0o600)
+    assert prepare(*AS_NOBODY) == 0
+
+    def use() -> None:
+        for name in names[:3]:
+            with sqlite3.connect(data / name) as db:
+                db.execute("INSERT INTO kept VALUES (1)")
+            db.close()
+        (data / "run/broker-0.lock").touch()
+        assert (data / "supervisor.sqlite").read_bytes()
+        with pytest.raises(PermissionError):
+            (data / "supervisor.sqlite").open("r+b")
+
+    owner.as_user(NOBODY, use)
+
+
+@needs_root
+def test_what_others_lay_under_the_name_of_a_store_is_left_alone(prepare: Callable[..., int], data: Path) -> None:
+    assert prepare(*AS_NOBODY) == 0
+    victim = data.parent / "victim"
+    victim.write_bytes(owner.SQLITE)
+    victim.chmod(0o600)
+    (data / "broker.sqlite").hardlink_to(victim)
+    (data / "dashboard.sqlite").symlink_to(victim)
+    (data / "approvals.sqlite").write_text("a secret of root's")
+    (data / "approvals.sqlite").chmod(0o600)
+    assert prepare(*AS_NOBODY) == 0
+    assert (victim.stat().st_uid, victim.stat().st_mode & 0o777) == (0, 0o600)
+    assert (data / "approvals.sqlite").stat().st_mode & 0o777 == 0o600
 
 
 @needs_root

@@ -24,7 +24,10 @@ SHARED: Final = 0o3770
 """Folder of root: the group makes files in it, and takes away none but its own."""
 
 READ_BY_GROUP: Final = 0o2750
+AGENTS_FOLDER: Final = 0o2770
 ROOT_ONLY: Final = 0o700
+STORE: Final = 0o640
+SQLITE: Final = b"SQLite format 3\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,46 @@ def part(data: DataDir, owner: Owner) -> None:
     data.redis_run.mkdir(exist_ok=True)
     _take(data.redis_run, owner, 0o711)
     _take(data.redis, owner, ROOT_ONLY)
+    _part_stores(data, owner)
+
+
+def _part_stores(data: DataDir, owner: Owner) -> None:
+    """What a restore, a `hive up` of root's, or an installation with another user left to nobody else."""
+    for path in data.run.glob("broker-*.lock"):
+        if path.lstat().st_uid != owner.uid:
+            path.unlink()  # made anew by whoever serves an outbox
+    for name in ("broker", "dashboard"):
+        _hand_over_store(data.root / f"{name}.sqlite", owner.uid, owner.gid)
+    for name in ("supervisor", "approvals"):
+        _hand_over_store(data.root / f"{name}.sqlite", 0, owner.gid)
+    for folder in (data.root / "agents").iterdir():
+        found = folder.lstat()
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == 0:
+            _give(folder, 0, owner.gid, AGENTS_FOLDER)
+            _hand_over_store(folder / "events.sqlite", owner.uid, owner.gid)
+
+
+def _hand_over_store(path: Path, uid: int, gid: int) -> None:
+    if _hand_over(path, uid, gid, begins=SQLITE):
+        for side in ("-wal", "-shm"):
+            _hand_over(Path(f"{path}{side}"), uid, gid)
+
+
+def _hand_over(path: Path, uid: int, gid: int, *, begins: bytes = b"") -> bool:
+    """Whether it was a file of this name alone, and root's where it is to stay so. What others lay there is left."""
+    try:
+        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    except OSError:
+        return False
+    with file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or (uid == 0 and found.st_uid != 0):
+            return False
+        if file.read(len(begins)) != begins:
+            return False
+        os.fchown(file.fileno(), uid, gid)
+        os.fchmod(file.fileno(), STORE)
+        return True
 
 
 def let_read(path: Path, owner: Owner) -> None:
