@@ -166,7 +166,7 @@ def find_npm() -> str | None:
 
 def pack(npm: str, package: FrontendPackage, work: Path) -> Path:
     """`npm pack` downloads the tarball as it was published, and runs nothing of it."""
-    command = [npm, "pack", "--silent", "--ignore-scripts", f"{package.name}@{package.version}"]
+    command = [npm, "pack", "--loglevel=error", "--ignore-scripts", f"{package.name}@{package.version}"]
     try:
         done = subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=NPM_TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from hive_cli.app import app
-from hive_cli.errors import DONE, INTERRUPTED, exit_code_of
+from hive_cli.errors import DONE, INTERRUPTED, REFUSED, exit_code_of
 from hive_cli.output import complain
 from hive_contracts.errors import HiveError
 
@@ -31,7 +31,16 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except OSError as error:
+        if error.filename is None:
+            raise  # about no file that could be named
+        complain(f"{_name(error.filename)}: {error.strerror}; name another, or run this as a user who may use it")
+        return REFUSED
     return result if isinstance(result, int) else DONE
+
+
+def _name(filename: str | bytes | int) -> str:
+    return os.fsdecode(filename) if isinstance(filename, str | bytes) else f"file {filename}"
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ from urllib.parse import urlencode, urlsplit
 
 from hive_cli.errors import ApiProblem, NotRunning
 from hive_cli.paths import DataDir
-from hive_contracts.errors import TimedOut
+from hive_cli.stack.lock import running_pid
+from hive_cli.stack.managed import STARTS
+from hive_contracts.errors import Refused, TimedOut
 
 TIMEOUT_S: Final = 40.0
 """Longer than the server's own waits (a spawn, an acceptance), so that its answer is the one that counts."""
@@ -24,8 +26,9 @@ class Reply:
 class HiveClient:
     """One connection per call. Raises `NotRunning`, `ApiProblem`, `TimedOut`."""
 
-    def __init__(self, address: str, token: str, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, address: str, token: str, *, timeout_s: float = TIMEOUT_S, starts: str = "hive up") -> None:
         self.address = address
+        self._starts = starts
         self._token = token
         self._timeout_s = timeout_s
 
@@ -40,7 +43,7 @@ class HiveClient:
 
     def patient(self, timeout_s: float) -> "HiveClient":
         """The same, for what takes longer."""
-        return HiveClient(self.address, self._token, timeout_s=timeout_s)
+        return HiveClient(self.address, self._token, timeout_s=timeout_s, starts=self._starts)
 
     def call(
         self,
@@ -71,20 +74,34 @@ class HiveClient:
         except (OSError, http.client.HTTPException) as error:
             raise NotRunning(
                 f"the hive at {self.address} does not answer ({error}); see `hive logs dashboard`, or start it "
-                "with `hive up`"
+                f"with `{self._starts}`"
             ) from error
         finally:
             connection.close()
 
 
 def find_hive(data: DataDir) -> HiveClient:
-    """The client for the hive that runs on `data`. Raises `NotRunning`."""
+    """The client for the hive that runs on `data`. Raises `NotRunning`, `Refused`."""
     try:
-        address = json.loads(data.hive_json.read_text())["address"]
-        token = data.api_token.read_text().strip()
+        facts = json.loads(data.hive_json.read_text())
+        starts = STARTS.get(facts.get("manager", ""), "hive up")
+        client = HiveClient(facts["address"], data.api_token.read_text().strip(), starts=starts)
+    except PermissionError as error:
+        raise Refused(
+            f"this user may not read {error.filename}; use this hive as the user that started it, or as root"
+        ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise NotRunning(f"no hive is running with the data directory {data.root}; start one with `hive up`") from error
-    return HiveClient(address, token)
+        raise _none_runs(data) from error
+    if "pid" in facts and running_pid(data) is None:
+        raise _none_runs(data)  # it was killed, and what it said of itself is still there
+    return client
+
+
+def _none_runs(data: DataDir) -> NotRunning:
+    return NotRunning(
+        f"no hive is running with the data directory {data.root}; start one with `hive up`, or name another's with "
+        "--data-dir"
+    )
 
 
 def _checked(status: int, text: bytes) -> Reply:

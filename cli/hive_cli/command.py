@@ -21,6 +21,8 @@ DATA_DIR_HELP: Final = "Where the hive keeps its data [default: HIVE_DATA_DIR, e
 
 
 def _remember(context: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value == "":
+        raise click.BadParameter("it is empty; name a directory, or leave it out", context, _)
     if value is not None:
         context.meta[DATA_DIR_KEY] = value
 

@@ -7,11 +7,13 @@ import json
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
+
+from hive_cli.errors import UsageProblem
 
 GAP: Final = "  "
 MIN_LAST_COLUMN: Final = 12
@@ -46,6 +48,19 @@ COLOURS: Final = {
 
 def say(text: str = "") -> None:
     click.echo(text)
+
+
+def say_under(label: str, text: str) -> None:
+    """The text behind the label; on a terminal what is too wide for it goes on below, as far in."""
+    indent = len(click.unstyle(label)) + 1
+    width = shutil.get_terminal_size().columns - indent
+    if not sys.stdout.isatty() or len(click.unstyle(text)) <= width or "\x1b" in text:
+        say(f"{label} {text}")
+        return
+    first, *further = textwrap.wrap(text, max(MIN_LAST_COLUMN, width))
+    say(f"{label} {first}")
+    for more in further:
+        say(" " * indent + more)
 
 
 def complain(text: str) -> None:
@@ -100,6 +115,18 @@ def fitted(headers: Sequence[str], widths: Sequence[int], columns: int) -> list[
     return found
 
 
+def print_more(found: Mapping[str, Any]) -> None:
+    """Below a list of the API's that goes on."""
+    if found.get("next"):
+        say(dim("There are older ones: see --limit."))
+
+
+def confirmed(question: str, unasked: str) -> None:
+    """Asks for a yes. Raises `UsageProblem` without one, and where nobody can be asked; `unasked`: what --yes does."""
+    if not (sys.stdin.isatty() and click.confirm(question, err=True)):
+        raise UsageProblem(f"nothing was done; say --yes to {unasked} without being asked")
+
+
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     shown = [cut(cell, width) for cell, width in zip(cells, widths, strict=True)]
     padded = [coloured(cell) + " " * (width - len(cell)) for cell, width in zip(shown, widths, strict=True)]
@@ -136,6 +163,11 @@ def size(number: int) -> str:
         if number >= factor:
             return f"{number / factor:.1f} {unit}"
     return f"{number} B"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """`3 agents`, `1 agent`. `many`: where it is not `one` with an s."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def duration(seconds: float) -> str:

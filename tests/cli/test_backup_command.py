@@ -101,6 +101,10 @@ def test_what_is_there_is_not_overwritten_and_what_is_no_hive_is_not_backed_up(
     assert run(["backup", str(tmp_path / "new"), "--data-dir", str(tmp_path / "none")]) == 4
     assert "there is no hive in" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+    assert hive("backup", str(tmp_path / ("x" * 300))) == 4
+    assert "File name too long; name another" in capsys.readouterr().err
+    assert hive("restore", str(tmp_path / "nowhere")) == 4
+    assert "there is no file" in capsys.readouterr().err
     with lock.held(data):
         assert hive("backup", str(tmp_path / "new")) == 1  # somebody holds it, and no server answers
     assert not (tmp_path / "new").exists()

@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from tests.cli.fake_api import FakeApi, fake_api
 from hive_cli.__main__ import run
 from hive_cli.app import COMMANDS, app
 
+NOBODY = 65534
 NOW = "2026-01-02T03:04:05Z"
 MESSAGE = {
     "id": "m-1",
@@ -79,6 +82,57 @@ def test_a_hive_that_went_away_is_exit_6(api: FakeApi, hive: Hive, tmp_path: Pat
     (tmp_path / "data" / "run" / "hive.json").write_text(json.dumps({"address": "http://127.0.0.1:1"}))
     assert hive("status") == 6
     assert "does not answer" in capsys.readouterr().err
+
+
+def test_a_hive_that_was_killed_is_not_one_that_does_not_answer(
+    api: FakeApi, hive: Hive, tmp_path: Path, capsys: Capture
+) -> None:
+    left = {"address": "http://127.0.0.1:1", "pid": 1}
+    (tmp_path / "data" / "run" / "hive.json").write_text(json.dumps(left))
+    assert hive("status") == 6
+    assert "no hive is running" in capsys.readouterr().err
+
+
+def test_a_hive_of_another_user_is_not_taken_for_none(
+    api: FakeApi, hive: Hive, tmp_path: Path, capsys: Capture
+) -> None:
+    with _rights_lost(tmp_path / "data" / "run"):
+        assert hive("status") == 4
+    assert "hive.json; use this hive as the user that started it" in capsys.readouterr().err
+
+
+@contextmanager
+def _rights_lost(folder: Path) -> Iterator[None]:
+    """Root may do anything, so it becomes nobody for the time."""
+    folder.chmod(0)
+    if os.geteuid() == 0:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(os.getuid())
+        folder.chmod(0o700)
+
+
+@pytest.mark.parametrize("manager", ["systemd", "compose"])
+def test_what_others_started_is_stopped_there(
+    manager: str, hive: Hive, api: FakeApi, tmp_path: Path, capsys: Capture
+) -> None:
+    facts = {"address": "http://127.0.0.1:1", "manager": manager}
+    (tmp_path / "data" / "run" / "hive.json").write_text(json.dumps(facts))
+    assert hive("down") == 4
+    assert f"{manager} started the services" in capsys.readouterr().err
+
+
+def test_a_list_that_goes_on_says_so(api: FakeApi, hive: Hive, capsys: Capture) -> None:
+    api.answers["GET", "/api/v1/agents/operator/inbox"] = (200, {"messages": [MESSAGE], "next": "m-1"})
+    assert hive("inbox") == 0
+    assert "There are older ones" in capsys.readouterr().out
+
+
+def test_an_image_that_is_not_there_is_said_before_it_is_asked_about(hive: Hive, capsys: Capture) -> None:
+    assert hive("image", "remove", "0.1.0-none") == 3
+    assert "there is no image '0.1.0-none'" in capsys.readouterr().err
 
 
 def test_the_data_directory_may_stand_after_the_verb(api: FakeApi, tmp_path: Path, capsys: Capture) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from hive_cli.__main__ import run
+
 pytestmark = pytest.mark.system
 
 
@@ -74,6 +76,15 @@ def test_a_port_that_is_taken_fails_and_says_what_to_do(tmp_path: Path) -> None:
     assert code == 1
     assert found["all", "port"]["state"] == "lacks"
     assert "--port" in found["all", "port"]["fix"]
+
+
+def test_a_machine_that_only_lacks_something_is_not_said_to_be_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("HIVE_DASHBOARD_PORT", str(server.getsockname()[1]))
+        assert run(["--data-dir", str(tmp_path), "doctor", "port"]) == 1
+    assert "Nothing is wrong, but a hive cannot start here yet" in capsys.readouterr().out
 
 
 def test_an_image_is_found_where_the_settings_say(tmp_path: Path) -> None:

@@ -175,6 +175,21 @@ def test_a_store_that_was_set_aside_is_named(tmp_path: Path) -> None:
     assert (found.state, found.text.split()[0]) == (State.NOTE, "broker.sqlite.broken-20260101T000000.000000Z")
 
 
+def test_secrets_that_the_services_of_another_user_read_by_their_group_are_left_so(tmp_path: Path) -> None:
+    data = DataDir(tmp_path)
+    for folder in (data.run, data.secrets):
+        folder.mkdir(mode=0o750)
+    data.secrets.chmod(0o750)
+    data.api_token.touch()
+    data.api_token.chmod(0o640)
+    assert one(tmp_path, "secrets").state is State.WRONG
+    data.hive_json.write_text('{"address": "http://127.0.0.1:7000", "manager": "systemd"}')
+    assert one(tmp_path, "secrets").state is State.OK
+    data.api_token.chmod(0o644)
+    look(tmp_path, "secrets", fix=True)
+    assert data.api_token.stat().st_mode & 0o777 == 0o640
+
+
 def test_secrets_that_others_may_read_are_wrong_and_mended(tmp_path: Path) -> None:
     secrets = tmp_path / "secrets"
     secrets.mkdir(mode=0o700)

@@ -10,6 +10,7 @@ from tests.cli.fake_api import FakeApi, fake_api
 
 from hive_cli.__main__ import run
 from hive_cli.commands import endings
+from hive_cli.errors import UsageProblem
 
 Hive = Callable[..., int]
 Capture = pytest.CaptureFixture[str]
@@ -54,11 +55,11 @@ def test_what_is_not_kept_does_not_come_back(api: FakeApi, hive: Hive, capsys: C
 def test_a_purge_names_what_goes_before_it_asks(api: FakeApi, hive: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def no(question: str) -> bool:
+    def no(question: str, unasked: str) -> None:
         asked.append(question)
-        return False
+        raise UsageProblem(unasked)
 
-    monkeypatch.setattr(endings, "_confirmed", no)
+    monkeypatch.setattr(endings, "confirmed", no)
     api.answers["GET", "/api/v1/agents/ada/kept"] = (200, KEPT)
     assert hive("destroy", "ada", "--purge") == 2
     for words in (

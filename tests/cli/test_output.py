@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cli.fake_api import fake_api
@@ -66,6 +67,24 @@ def test_a_terminal_gets_colours_unless_it_wants_none(tmp_path: Path) -> None:
         words = ("agents", "--data-dir", str(tmp_path / "data"))
         assert "\x1b[" in on_terminal(*words, NO_COLOR="")
         assert "\x1b[" not in on_terminal(*words, NO_COLOR="1")
+
+
+def test_a_sentence_that_is_wider_than_the_terminal_goes_on_below_its_label(tmp_path: Path) -> None:
+    why = "the strongest that runs here, for nothing else does and nobody asked for another"
+    found: dict[str, Any] = {
+        "version": "0.1.0",
+        "uptime_seconds": 5,
+        "redis": {"status": "ok", "detail": ""},
+        "services": [],
+        "agents": {"total": 0, "running": 0, "thinking": 0},
+        "info": {"engine": "scripted", "engine_reason": "", "runtime": "process", "isolation": "none"},
+    }
+    with fake_api(tmp_path) as api:
+        api.answers["GET", "/api/v1/status"] = (200, found | {"info": {**found["info"], "runtime_reason": why}})
+        text = on_terminal("status", "--data-dir", str(tmp_path), columns=50, NO_COLOR="1")
+    lines = re.split(r"\r?\n", text)
+    assert max(len(line) for line in lines[1:]) <= 50
+    assert why in " ".join(line.strip() for line in lines)
 
 
 @pytest.mark.slow

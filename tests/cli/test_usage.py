@@ -21,6 +21,7 @@ up --engine gpt
 up --runtime vm
 up extra
 status extra
+status --data-dir ''
 agents --jsn
 spawn
 spawn Ada

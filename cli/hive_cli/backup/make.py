@@ -15,6 +15,7 @@ from hive_cli.backup import agents, archive, configs, credentials, stores
 from hive_cli.backup.archive import ArchiveWriter, Header, Manifest
 from hive_cli.backup.streams import write_streams
 from hive_cli.errors import UsageProblem
+from hive_cli.output import counted
 from hive_cli.paths import DataDir
 from hive_cli.stack import config, lock, redis_external, redis_place
 from hive_cli.stack.leftovers import ProcessBook
@@ -97,9 +98,9 @@ def _make(data: DataDir, target: Path, wanted: Wanted, *, address: RedisAddress,
                 snapshot.copy(copy)
                 writer.add_file(f"stores/{snapshot.path}", copy)
                 copy.unlink()
-            tell(3, f"{len(moment.refs)} config repositories")
+            tell(3, counted(len(moment.refs), "config repository", "config repositories"))
             _add_configs(data.root, moment.refs, writer, scratch)
-            tell(4, f"files of {len(names)} agents")
+            tell(4, f"files of {counted(len(names), 'agent')}")
             left_out = _add_agents(data.root, names, writer, scratch, state=wanted.state)
             left_out += _add_secrets(data, names, writer, wanted)
             return writer.end(

@@ -41,18 +41,17 @@ Finish = Callable[[], None]
 
 
 def check(path: Path) -> Manifest:
-    """What a restore would find in the archive; it is unpacked beside it meanwhile. Raises `Refused`."""
-    if not path.is_file():
-        raise Refused(f"there is no file {path}")
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".hive-check-") as folder:
+    """What a restore would find in the archive, which is unpacked beside it where that may be. Raises `Refused`."""
+    check_source(path)
+    beside = path.parent if os.access(path.parent, os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=beside, prefix=".hive-check-") as folder:
         return archive.unpack(path, Path(folder))
 
 
 def restore(path: Path, data: DataDir, *, redis: str | None, passphrase: str | None, tell: Tell) -> Manifest:
     """The hive of the archive on `data`, empty or not there until then; all agents are paused. Raises `HiveError`."""
+    check_source(path)
     check_target(data)
-    if not path.is_file():
-        raise Refused(f"there is no file {path}")
     with _beside(data) as staged:
         tell(1, "checking the archive")
         unpacked = staged.root / UNPACKED
@@ -69,6 +68,12 @@ def restore(path: Path, data: DataDir, *, redis: str | None, passphrase: str | N
             _take_place(staged, data)
             finish()
     return manifest
+
+
+def check_source(path: Path) -> None:
+    """Raises `Refused` where nothing can be read."""
+    if not path.is_file():
+        raise Refused(f"there is no file {path}")
 
 
 def check_target(data: DataDir) -> None:

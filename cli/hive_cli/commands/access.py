@@ -6,7 +6,7 @@ from urllib.parse import quote
 import click
 
 from hive_cli.command import command, hive_client, json_option
-from hive_cli.output import complain, print_json, print_table, say, when
+from hive_cli.output import complain, print_json, print_more, print_table, say, when
 
 
 @click.group("token", epilog="\b\nExample:\n  $ hive token create phone --days 90\n  $ hive token revoke t-0123456789")
@@ -81,6 +81,7 @@ def audit(*, who: str | None, target: str | None, limit: int, as_json: bool) -> 
         print_json(found)
     elif found["actions"]:
         print_table(("TIME", "WHO", "WHAT", "TARGET", "OUTCOME"), [_action(one) for one in found["actions"]])
+        print_more(found)
     else:
         say("Nothing was done.")
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import click
 
 from hive_cli.command import command, hive_client, json_option
-from hive_cli.output import coloured, dim, print_json, print_table, printable, say, when
+from hive_cli.output import coloured, dim, print_json, print_more, print_table, printable, say, when
 
 
 @command("approvals", example="hive approvals\nhive approvals --all --json")
@@ -21,6 +21,7 @@ def approvals(*, everything: bool, limit: int, as_json: bool) -> None:
     elif found["approvals"]:
         headers = ("TIME", "WHAT", "AGENT", "BY", "STATE", "ID", "DESCRIPTION")
         print_table(headers, [_row(approval) for approval in found["approvals"]])
+        print_more(found)
         say(f"Look at one: hive approval {found['approvals'][0]['id']}")
     else:
         say("Nothing was asked for yet." if everything else "Nothing waits for you. Older ones: hive approvals --all")

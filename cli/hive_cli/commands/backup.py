@@ -9,7 +9,8 @@ import click
 
 from hive_cli.command import command, data_dir, json_option
 from hive_cli.errors import UsageProblem
-from hive_cli.output import print_json, say, size, when
+from hive_cli.output import counted, print_json, say, size, when
+from hive_cli.stack.managed import STARTS
 from hive_cli.stack.tool import Steps
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -46,7 +47,8 @@ def backup(*, file: Path, state: bool, credentials: bool, passphrase_file: Path 
     if as_json:
         print_json(manifest.model_dump(mode="json") | {"file": str(target), "size": target.stat().st_size})
         return
-    say(f"{target}: {size(target.stat().st_size)}, {len(manifest.agents)} agents, {manifest.keys} keys of Redis")
+    agents = counted(len(manifest.agents), "agent")
+    say(f"{target}: {size(target.stat().st_size)}, {agents}, {manifest.keys} keys of Redis")
     for sentence in manifest.left_out:
         say(f"  left out: {sentence}")
     say(f"Writes waited for {manifest.held_s:.2f} s. Look at it: hive restore --check {target}")
@@ -74,12 +76,14 @@ def restore(
     leaves the data directory as it was.
     """
     from hive_cli.backup import restore as work  # noqa: PLC0415  the other commands need none of it
+    from hive_cli.systemd.install import Record  # noqa: PLC0415  likewise
 
     source = file.expanduser().absolute()
     if check:
         _print_check(work.check(source), as_json=as_json)
         return
     data = data_dir()
+    work.check_source(source)
     work.check_target(data)
     wanted = credentials or passphrase_file is not None
     passphrase = _passphrase(passphrase_file, confirm=False) if wanted else None
@@ -92,7 +96,10 @@ def restore(
         return
     say(f"The hive of {when(manifest.header.made_at)} is in {data.root}; every agent is paused.")
     flag = f" --redis {_without_password(redis)}" if redis else ""
-    say(f"Start it: hive up --data-dir {data.root}{flag}. Then look, and let them go on: hive resume --all")
+    start = f"hive up --data-dir {data.root}{flag}"
+    if (installed := Record.read()) and installed.data_dir == str(data.root):
+        start = STARTS["systemd"]
+    say(f"Start it: {start}. Then look, and let them go on: hive resume --all")
 
 
 def _telling(steps: Steps, of: int, *, quiet: bool) -> Any:

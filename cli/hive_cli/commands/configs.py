@@ -1,6 +1,5 @@
 """`hive config`, `rollback`, `drafts`."""
 
-import sys
 import time
 from typing import Any, Final
 from urllib.parse import quote
@@ -10,7 +9,7 @@ import click
 from hive_cli.client import HiveClient
 from hive_cli.command import agent_argument, command, hive_client, json_option
 from hive_cli.errors import UsageProblem
-from hive_cli.output import dim, print_json, print_table, printable, say, when
+from hive_cli.output import confirmed, dim, print_json, print_table, printable, say, when
 from hive_contracts.errors import Refused
 from hive_contracts.names import check_agent_name
 
@@ -102,8 +101,8 @@ def drafts(verb: str | None, name: str | None, *, yes: bool, as_json: bool) -> N
         raise UsageProblem(f"say which draft: hive drafts {verb} NAME")
     place = f"/api/v1/drafts/{quote(check_agent_name(name))}"
     if verb == "discard":
-        if not yes and not (sys.stdin.isatty() and click.confirm(f"Discard the draft of {name}?", err=True)):
-            raise UsageProblem("nothing was done; say --yes to discard it without being asked")
+        if not yes:
+            confirmed(f"Discard the draft of {name}?", "discard it")
         answer, done = client.call("DELETE", place).data, "is discarded; its name is free."
     else:
         answer, done = client.post(f"{place}/take-over").data, "is yours; change it with: hive config NAME --edit"

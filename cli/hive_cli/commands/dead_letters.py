@@ -6,7 +6,7 @@ from urllib.parse import quote
 import click
 
 from hive_cli.command import command, hive_client, json_option
-from hive_cli.output import print_json, print_table, say, when
+from hive_cli.output import print_json, print_more, print_table, say, when
 
 
 @command("dead-letters", example="hive dead-letters\nhive dead-letters --json")
@@ -22,6 +22,7 @@ def dead_letters(*, limit: int, as_json: bool) -> None:
     else:
         headers = ("SENT", "FROM", "TO", "STATE", "ID", "REASON", "BODY")
         print_table(headers, [_row(letter["message"], letter["reason"]) for letter in found["dead_letters"]])
+        print_more(found)
 
 
 def _row(message: dict[str, Any], reason: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import click
 
 from hive_cli.command import command, data_dir, json_option
 from hive_cli.errors import DONE, FAILED
-from hive_cli.output import bold, dim, print_json, print_table, say
+from hive_cli.output import bold, counted, dim, print_json, print_table, say
 from hive_cli.paths import DataDir
 from hive_cli.stack.tool import run_tool
 from hive_contracts.errors import NotFound
@@ -107,4 +107,7 @@ def _conclude(found: dict[str, Any]) -> None:
     elif any(one["check"] == "runtimes" for one in found["findings"]):
         say(f"Agents cannot run: the runtime {found['wanted']} was asked for, and lacks what is said above.")
     wrong = sum(one["state"] == "wrong" for one in found["findings"])
-    say("Nothing is wrong." if not wrong else f"{wrong} {'thing is' if wrong == 1 else 'things are'} wrong.")
+    if not wrong and not found["ok"]:
+        say("Nothing is wrong, but a hive cannot start here yet: see what it lacks above.")
+    else:
+        say("Nothing is wrong." if not wrong else f"{counted(wrong, 'thing is', 'things are')} wrong.")

@@ -1,6 +1,5 @@
 """`hive destroy`, `kept`, `revive`: the end of an agent, what is kept of it, and its way back."""
 
-import sys
 from typing import Any
 from urllib.parse import quote
 
@@ -8,8 +7,7 @@ import click
 
 from hive_cli.client import HiveClient
 from hive_cli.command import agent_argument, command, hive_client, json_option
-from hive_cli.errors import UsageProblem
-from hive_cli.output import print_json, print_table, say, size, when
+from hive_cli.output import confirmed, print_json, print_table, say, size, when
 from hive_cli.progress import shown, until_done, until_gone
 from hive_contracts.errors import NotFound
 from hive_contracts.names import check_agent_name
@@ -30,8 +28,8 @@ def destroy(name: str, *, purge: bool, yes: bool, as_json: bool) -> None:
     question = f"Destroy {name} and keep its state?"
     if purge and not yes:
         question = f"{_what_goes(client, name)}\nPurge {name}?"
-    if not yes and not _confirmed(question):
-        raise UsageProblem("nothing was done; say --yes to destroy without being asked")
+    if not yes:
+        confirmed(question, "destroy")
     with shown(client, name, quiet=as_json):
         answer = client.call("DELETE", f"/api/v1/agents/{quote(name)}?purge={str(purge).lower()}").data
         if purge:
@@ -96,7 +94,3 @@ def _what_goes(client: HiveClient, name: str) -> str:
 
 def _size(found: dict[str, Any]) -> str:
     return f"{'over ' if found['more'] else ''}{size(found['size'])}"
-
-
-def _confirmed(question: str) -> bool:
-    return sys.stdin.isatty() and click.confirm(question, err=True)

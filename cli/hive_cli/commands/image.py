@@ -6,9 +6,10 @@ from typing import Any
 import click
 
 from hive_cli.command import command, data_dir, json_option
-from hive_cli.output import dim, duration, print_json, print_table, say, size, when
+from hive_cli.output import confirmed, dim, duration, print_json, print_table, say, size, when
 from hive_cli.stack.claude_setup import claude_for_image
 from hive_cli.stack.image_tool import run_image_tool
+from hive_contracts.errors import NotFound
 
 
 @click.group("image", epilog="\b\nExample:\n  $ hive image build\n  $ hive image list")
@@ -87,7 +88,10 @@ def list_images(*, as_json: bool) -> None:
 def remove(*, version: str, yes: bool, as_json: bool) -> None:
     """Remove an image. Refused while a container is made of it."""
     if not yes and not as_json:
-        click.confirm(f"Remove the image {version}?", abort=True)
+        there = run_image_tool(data_dir(), ["list"], quiet=True)["images"]
+        if version not in [one["version"] for one in there]:
+            raise NotFound(f"there is no image {version!r}; `hive image list` names them")
+        confirmed(f"Remove the image {version}?", "remove it")
     found = run_image_tool(data_dir(), ["remove", "--", version], quiet=True)
     if as_json:
         print_json(found)
@@ -108,7 +112,7 @@ def prune(*, keep: int | None, yes: bool, as_json: bool) -> None:
             say("There is no old image to remove.")
             return
         names = ", ".join(one["version"] for one in old)
-        click.confirm(f"Remove {names} ({size(sum(one['size'] for one in old))})?", abort=True)
+        confirmed(f"Remove {names} ({size(sum(one['size'] for one in old))})?", "remove them")
     found = run_image_tool(data_dir(), words, quiet=True)
     if as_json:
         print_json(found)

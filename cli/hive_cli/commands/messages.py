@@ -8,7 +8,7 @@ import click
 
 from hive_cli.command import agent_argument, command, hive_client, json_option
 from hive_cli.errors import DONE, TIMED_OUT, UsageProblem
-from hive_cli.output import bold, coloured, complain, dim, print_json, print_table, printable, say, when
+from hive_cli.output import bold, coloured, complain, dim, print_json, print_more, print_table, printable, say, when
 from hive_contracts.ids import new_id
 from hive_contracts.messages import check_body
 from hive_contracts.names import BROADCAST, OPERATOR, check_agent_name
@@ -70,6 +70,7 @@ def inbox(name: str, *, limit: int, as_json: bool) -> None:
         say(f"{whose} is empty. Write to somebody: hive send {to} 'Hello'")
     else:
         print_table(("TIME", "FROM", "STATE", "ID", "BODY"), [_row(message) for message in found["messages"]])
+        print_more(found)
 
 
 def _row(message: dict[str, Any]) -> tuple[str, ...]:

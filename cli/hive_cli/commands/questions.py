@@ -6,7 +6,7 @@ from urllib.parse import quote
 import click
 
 from hive_cli.command import command, hive_client, json_option
-from hive_cli.output import coloured, dim, print_json, print_table, printable, say, when
+from hive_cli.output import coloured, dim, print_json, print_more, print_table, printable, say, when
 from hive_contracts.questions import check_answer
 
 
@@ -22,6 +22,7 @@ def questions(*, everything: bool, limit: int, as_json: bool) -> None:
     elif everything and found["questions"]:
         headers = ("TIME", "FROM", "TO", "STATE", "ID", "QUESTION")
         print_table(headers, [_row(question) for question in found["questions"]])
+        print_more(found)
     elif found["questions"]:
         for question in found["questions"]:
             _print_question(question)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from hive_cli.command import command, hive_client, json_option
-from hive_cli.output import bold, coloured, dim, duration, print_json, say
+from hive_cli.output import bold, coloured, dim, duration, print_json, say, say_under
 
 
 @command("status", example="hive status\nhive status --json")
@@ -17,14 +17,14 @@ def status(*, as_json: bool) -> None:
         return
     say(f"{bold('hyperhive')} {found['version']} at {client.address}, up {duration(found['uptime_seconds'])}")
     for label, text in (*_services(found), *_facts(found)):
-        say(f"  {label:<11} {text}")
+        say_under(f"  {label:<11}", text)
     for warning in found.get("warnings", []):
-        say(f"  {coloured('warning')}     {warning}")
+        say_under(f"  {coloured('warning')}    ", warning)
 
 
 def _services(found: dict[str, Any]) -> list[tuple[str, str]]:
     redis = found["redis"]
-    rows = [("redis", f"{coloured(redis['status'])} {dim(redis.get('detail') or '')}".rstrip())]
+    rows = [("redis", f"{coloured(redis['status'])} {dim(redis['detail']) if redis.get('detail') else ''}".rstrip())]
     if found.get("drain", {}).get("active"):
         rows.append(("drain mode", f"{coloured('on')} {dim(found['drain']['reason'])}"))
     for service in found["services"]:

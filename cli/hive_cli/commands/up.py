@@ -6,7 +6,7 @@ import os
 import click
 
 from hive_cli.command import command, data_dir, json_option
-from hive_cli.output import print_json, say
+from hive_cli.output import print_json, say, say_under
 
 
 @command(
@@ -32,7 +32,15 @@ def up(*, port: int | None, runtime: str | None, engine: str | None, redis: str 
     from hive_cli.stack.launcher import Launcher, UpOptions  # noqa: PLC0415  `down` and `--help` need none of it
 
     options = UpOptions(port=port, engine=engine, redis=redis, runtime=runtime, demo=demo)
-    asyncio.run(Launcher(options, data_dir(), environ=os.environ, report=say).run())
+    asyncio.run(Launcher(options, data_dir(), environ=os.environ, report=_report).run())
+
+
+def _report(text: str) -> None:
+    """A word in ten columns, and what there is to say of it."""
+    if text[10:11] == " " and text[:1].isalpha():
+        say_under(text[:10].rstrip().ljust(10), text[10:].strip())
+    else:
+        say(text)
 
 
 @command("down", example="hive down")

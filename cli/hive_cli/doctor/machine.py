@@ -7,12 +7,11 @@ from typing import Final
 
 from hive_cli.client import find_hive
 from hive_cli.doctor.site import Site
-from hive_cli.errors import NotRunning
 from hive_cli.output import size
 from hive_cli.stack import engine
 from hive_cli.stack.config import dashboard_place
 from hive_cli.stack.port import check_free
-from hive_contracts.errors import Refused
+from hive_contracts.errors import HiveError, Refused
 from hive_runtime.checkup import EVERYTHING, Finding, State
 from hive_runtime.drain import DISK_FROM_BYTES
 
@@ -37,7 +36,7 @@ def _address(site: Site) -> str:
     """Empty when it does not say."""
     try:
         return find_hive(site.data).address
-    except NotRunning:
+    except HiveError:
         return ""
 
 

@@ -1,8 +1,13 @@
 """Who starts the services of a data directory, as `hive prepare` wrote it down."""
 
 import json
+from typing import Final
 
 from hive_cli.paths import DataDir
+
+STARTS: Final = {"systemd": "systemctl start hyperhive.target", "compose": "docker compose up -d"}
+STOPS: Final = {"systemd": "systemctl stop hyperhive.target", "compose": "docker compose down"}
+"""By what starts the services instead of `hive up`."""
 
 
 def manager_of(data: DataDir) -> str:

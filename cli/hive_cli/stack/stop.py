@@ -8,6 +8,7 @@ from typing import Final
 from hive_cli.errors import NotRunning
 from hive_cli.paths import DataDir
 from hive_cli.stack.lock import running_pid
+from hive_cli.stack.managed import STOPS, manager_of
 from hive_contracts.errors import Refused, TimedOut
 
 STOP_TIMEOUT_S: Final = 15.0
@@ -17,8 +18,11 @@ POLL_S: Final = 0.05
 def stop_running(data: DataDir) -> int:
     """Returns the pid of the hive that was stopped. Raises `NotRunning`, `Refused`, `TimedOut`."""
     pid = running_pid(data)
+    if pid is None and (manager := manager_of(data)):
+        how = f"with `{STOPS[manager]}`" if manager in STOPS else "there"
+        raise Refused(f"{manager} started the services of {data.root}; stop them {how}")
     if pid is None:
-        raise NotRunning(f"no hive is running with the data directory {data.root}")
+        raise NotRunning(f"no hive is running with the data directory {data.root}; name another's with --data-dir")
     try:
         if pid:
             os.kill(pid, signal.SIGTERM)

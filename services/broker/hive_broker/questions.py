@@ -43,7 +43,7 @@ from hive_runtime.bus import Append
 from hive_runtime.records.messages import from_milliseconds
 from hive_runtime.records.threads import Question, ThreadWriter
 
-HOW_TO_SEE: Final = "`open_threads` lists yours"
+HOW_TO_SEE: Final = "`open_threads`, or `hive questions`, lists what is open"
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,9 @@ class Configs:
         config = self._agents.config(name)
         if config is None:
             if self._store.draft(name) is None:
-                raise UnknownAgent(f"there is no agent called {name}, and no draft of one")
+                raise UnknownAgent(
+                    f"there is no agent called {name}, and no draft of one; see `hive agents` and `hive drafts`"
+                )
             return self.repository(name)
         repository = self.repository(name)
         main = repository.create({FILE_NAME: render(config)}, author=SOURCE, message="As it runs")
