@@ -10,14 +10,12 @@ from playwright.async_api import Page, expect
 from tests.browser.stage import ARTIFACTS, PHONE, WIDE, Play, Stage
 from tests.browser.test_accessibility import SMALL, WIDER, source
 from tests.dashboard.proposals import OTHER, SHA, propose
+from tests.dashboard.supervised import supervise
 from tests.support.axe import violations
 
-from hive_contracts import streams
 from hive_contracts.agents import CommandDone
 from hive_contracts.approvals import ApprovalKind, ApprovalState, ReadConfig
 from hive_contracts.drafts import DraftView
-from hive_contracts.envelope import Envelope
-from hive_runtime.consumer import Consumer
 from hive_runtime.records.approvals import ApprovalWriter
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
@@ -80,16 +78,8 @@ async def tell_configs(stage: Stage) -> None:
         for sha in (SHA, OTHER)
     ]
     runs = {"main": SHA, "text": AFTER["agent.toml"], "files": ["seed/notes.md"], "deployed": deployed}
-    bus = stage.scene.bus
-    await bus.ensure_group(streams.COMMANDS_SUPERVISOR, streams.GROUP_SUPERVISOR)
-    consumer = Consumer(bus, streams.COMMANDS_SUPERVISOR, streams.GROUP_SUPERVISOR, "look")
-    try:
-        while True:
-            for entry in await consumer.read():
-                done = CommandDone(command=ReadConfig.TYPE, subject="hm1nd", result=runs)
-                await stage.scene.tell(done, correlation_id=Envelope.decode(entry.fields).id)
-    finally:
-        await consumer.aclose()
+    done = CommandDone(command=ReadConfig.TYPE, subject="hm1nd", result=runs)
+    await supervise(stage.scene.bus, lambda command: done)
 
 
 async def unfold(page: Page) -> None:

@@ -1,23 +1,48 @@
 """Every page, in the real browser, with hostile texts wherever an agent may write: none is more than text."""
 
+import asyncio
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
+from urllib.parse import quote
 
 import pytest
 from playwright.async_api import Page, expect
 from playwright.sync_api import Browser
 from playwright.sync_api import Page as SyncPage
 from tests.browser.stage import PHONE, WIDE, Play, Stage, no_sideways_scroll
+from tests.dashboard.proposals import SHA, approval
+from tests.dashboard.supervised import supervise
 from tests.support.hostile_texts import DIRECTION, FINDINGS, HOSTILE, MARKUP, OWNED, SHAPES, TERMINAL, Hostile
 
 from hive_contracts import streams
-from hive_contracts.agents import ContainerStatus, ModelView, TurnOutcome, TurnState
+from hive_contracts.agents import AgentFlooding, CommandDone, ContainerStatus, ModelView, TurnOutcome, TurnState
 from hive_contracts.approvals import ApprovalKind, ApprovalState, ApprovalView
+from hive_contracts.drafts import DraftView
 from hive_contracts.envelope import Envelope
+from hive_contracts.ids import message_id
+from hive_contracts.messages import LoopStopped, Message, MessageDead, MessageDelivered, MessageRefused, MessageState
 from hive_contracts.questions import AskQuestion
+from hive_contracts.retention import RetentionSwept, SweepRetention, Swept
 from hive_contracts.turns import TurnNote, TurnStderr, TurnText, TurnThinking, TurnToolCall, TurnToolResult
+from hive_dashboard.needs import REFUSALS
 from hive_runtime.records.approvals import ApprovalWriter
+
+STORED: Final = tuple(one for one in HOSTILE if "\ud800" not in one.text)
+"""No store and no stream carries half a surrogate."""
+
+SWEPT: Final = RetentionSwept(
+    dry_run=True,
+    at=datetime(2026, 1, 1, tzinfo=UTC),
+    seconds=1,
+    removed=1,
+    bytes_freed=1,
+    errors=1,
+    stores=tuple(Swept(name=one.text[:200], error=one.text) for one in STORED),
+    streams=tuple(Swept(name=one.text[:200], error=one.text) for one in STORED),
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
@@ -98,12 +123,15 @@ WIDER = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
 """What widens a page that scrolls sideways."""
 
 
+async def found_on(page: Page) -> list[str]:
+    """What the open page holds of theirs but text, and what is wider than it."""
+    found = [*await page.evaluate(FINDINGS), *await page.evaluate(WIDER)]
+    return [*found, "their title"] if (await page.title()).startswith(OWNED) else found
+
+
 async def hold(page: Page, where: str) -> None:
     """The open page holds nothing of theirs but text."""
-    assert await page.evaluate(FINDINGS) == [], where
-    assert not (await page.title()).startswith(OWNED), where
-    wide = await page.evaluate(WIDER)
-    assert wide == [], where
+    assert await found_on(page) == [], where
     await no_sideways_scroll(page)
 
 
@@ -127,6 +155,128 @@ def test_nothing_that_an_agent_writes_is_more_than_text(play: Callable[[Play], N
         await stage.goto(page, "/agents/hm1nd")
         for one in (*TERMINAL, *DIRECTION):
             await expect(page.locator("#turns")).to_contain_text(one.shown)
+
+    play(scenario)
+
+
+def draft(data_dir: Path) -> None:
+    """Drafts whose last commit is described so; an agent wrote it."""
+    writer, now = ApprovalWriter(data_dir / "approvals.sqlite"), datetime.now(UTC)
+    for number, one in enumerate(STORED):
+        writer.keep_draft(
+            DraftView(
+                name=f"draft{number}", author="hm1nd", created_at=now, commit=SHA, subject=one.text, committed_at=now
+            )
+        )
+    writer.close()
+
+
+def name_files(data_dir: Path) -> None:
+    """An approval with a file of each name, as git writes it and as it does not."""
+    names = [one.text for one in STORED if "\n" not in one.text]
+    quoted = [json.dumps(f"b/{name}") for name in names]
+    plain = [f"b/{name}" for name in names]
+    diff = "".join(
+        f"diff --git {name} {name}\nnew file mode 100644\n--- /dev/null\n+++ {name}\n@@ -0,0 +1 @@\n+x\n"
+        for name in (*quoted, *plain)
+    )
+    renamed = "".join(f"diff --git a/x {name}\nrename from x\nrename to {name[2:]}\n" for name in plain)
+    writer = ApprovalWriter(data_dir / "approvals.sqlite")
+    text = diff + renamed
+    writer.add(approval("ap-names", agent="hm1nd", description=STORED[0].text), text)
+    writer.close()
+
+
+async def die(stage: Stage) -> None:
+    """Dead letters with each text, given up for a reason that is one, too."""
+    for number, one in enumerate(STORED):
+        identity = message_id("hm1nd", str(number), "a0")
+        message = Message(
+            id=identity, sender="hm1nd", recipient="a0", body=one.text, sent_at=datetime.now(UTC), trace_id="t"
+        )
+        dead = MessageDead(message=message, state=MessageState.DEAD, reason=one.text, attempts=5, history=())
+        for fact in (MessageDelivered(message=message), dead):
+            step = Envelope.of(fact, source="broker", subject=message.id)
+            await stage.scene.bus.append(streams.EVENTS, step)
+
+
+def told(command: Envelope) -> CommandDone:
+    """What a supervisor says of a configuration and of a sweep."""
+    if command.type == SweepRetention.TYPE:
+        result: dict[str, object] = SWEPT.model_dump(mode="json")
+    else:
+        at = datetime.now(UTC).isoformat()
+        deployed = [
+            {"approval": f"a-{n}", "commit": SHA, "at": at, "subject": one.text} for n, one in enumerate(STORED)
+        ]
+        text = "\n".join(f"# {one.text}" for one in STORED)
+        result = {"main": SHA, "text": text, "files": [one.text for one in STORED], "deployed": deployed}
+    return CommandDone(command=command.type, subject="hm1nd", result=result)
+
+
+async def misbehave(stage: Stage) -> None:
+    """Floods, stopped conversations and refused sends, whose recipients and reasons are hostile."""
+    for number, one in enumerate(STORED[-20:]):
+        to = one.text[:100]
+        loop = LoopStopped(trace_id=f"t-{number}", sender="hm1nd", to=to, hop=33, reason=to)
+        await stage.scene.tell(loop)
+    for number, one in enumerate(MARKUP[:6]):
+        await stage.scene.tell(AgentFlooding(agent=f"a{number}", reason=one.text, pause_seconds=1))
+        refused = MessageRefused(sender=f"a{number}", to=one.text[:100], code="too_fast", reason=one.text)
+        for _ in range(REFUSALS):
+            await stage.scene.tell(refused)
+
+
+async def act(stage: Stage) -> None:
+    """Actions of the operator, about things and with words that are hostile: the audit has them."""
+    for one in STORED:
+        text = one.text[:90]
+        await stage.http.post(f"/api/v1/dead-letters/{quote(text, safe='')}/redrive")
+        await stage.http.post("/api/v1/messages", json={"to": text, "body": text})
+        await stage.http.post("/api/v1/agents/hm1nd/model", json={"model": text})
+
+
+def test_nor_is_it_where_it_is_seen_rarely(play: Callable[[Play], None]) -> None:
+    async def scenario(stage: Stage) -> None:
+        draft(stage.process.data_dir)
+        name_files(stage.process.data_dir)
+        supervisor = asyncio.create_task(supervise(stage.scene.bus, told))
+        page = await stage.page(PHONE)
+        await boast(stage)
+        for number, one in enumerate(STORED):
+            await ask(stage, f"a{number % 6}", one)
+        await talk(stage)
+        await die(stage)
+        await misbehave(stage)
+        await act(stage)
+        await stage.scene.bus.hash_set(streams.RETENTION, {streams.REPORT_FIELD: SWEPT.model_dump_json()})
+        await expect(page.locator(".need-loop")).to_have_count(20)
+        await expect(page.locator(".need-refused")).to_have_count(6)
+        await page.wait_for_selector("#nav-dead:not([hidden])")
+        strange = quote("".join(one.text for one in STORED[:30])[:180], safe="")
+        paths = ("/", "/dead-letters", "/agents/hm1nd/config", "/agents/draft0/config", "/approvals/ap-names")
+        further = ("/retention", "/palette", "/agents/hm1nd/stats", "/agents/hm1nd/stats?range=1h", "/audit")
+        asked = ("/questions", f"/audit?who={strange}", f"/agents/hm1nd?q={strange}", f"/messages?agent={strange[:60]}")
+        lost = (f"/agents/{strange}", f"/messages/{strange}", f"/{strange}", f"/sign-in?next={strange}")
+        found: dict[str, list[str]] = {}
+        for path in (*paths, *further, *asked, *lost):
+            for viewport in (PHONE, WIDE):
+                await page.set_viewport_size(viewport)
+                await stage.goto(page, path)
+                found[f"{path} {viewport['width']}"] = await found_on(page)
+        for button in ("What would go now?", "Sweep now"):
+            await stage.goto(page, "/retention")
+            await page.get_by_role("button", name=button).click()
+            found[button] = await found_on(page)
+        await stage.goto(page, "/")
+        for one in MARKUP[:4]:
+            await page.keyboard.press("Control+k")
+            await page.keyboard.type(one.text)
+            found[f"the palette, {one.name}"] = await found_on(page)
+            await page.keyboard.press("Escape")
+        assert {where: what for where, what in found.items() if what} == {}
+        supervisor.cancel()
+        stage.complaints.clear()  # that pages are not found is said on the console
 
     play(scenario)
 

@@ -16,6 +16,7 @@ from hive_contracts import streams
 from hive_contracts.agents import CommandDone, CommandFailed
 from hive_contracts.approvals import ApprovalState, Decision, ReadConfig, ResolveApproval
 from hive_contracts.envelope import Envelope
+from hive_runtime.bus import Bus
 from hive_runtime.consumer import Consumer
 from hive_runtime.memory_bus import MemoryBus
 from hive_runtime.records.approvals import ApprovalWriter
@@ -25,6 +26,20 @@ STATES: Final = {
     Decision.DENY: ApprovalState.DENIED,
     Decision.REQUEST_CHANGES: ApprovalState.CHANGES_REQUESTED,
 }
+
+
+async def supervise(bus: Bus, answer: Callable[[Envelope], CommandDone | CommandFailed]) -> None:
+    """Be a supervisor that answers each command so, until cancelled."""
+    await bus.ensure_group(streams.COMMANDS_SUPERVISOR, streams.GROUP_SUPERVISOR)
+    consumer = Consumer(bus, streams.COMMANDS_SUPERVISOR, streams.GROUP_SUPERVISOR, "played")
+    try:
+        while True:
+            for entry in await consumer.read():
+                command = Envelope.decode(entry.fields)
+                fact = Envelope.of(answer(command), source="supervisor", correlation_id=command.id)
+                await bus.append(streams.EVENTS, fact)
+    finally:
+        await consumer.aclose()
 
 
 @dataclass(slots=True)
@@ -52,20 +67,7 @@ class Played:
     async def decide(self, identity: str, decision: str, **fields: str) -> httpx.Response:
         return await self.hive.post(f"/approvals/{identity}/decision", decision=decision, **({"commit": SHA} | fields))
 
-    async def supervise(self) -> None:
-        """Until cancelled."""
-        await self.bus.ensure_group(streams.COMMANDS_SUPERVISOR, streams.GROUP_SUPERVISOR)
-        consumer = Consumer(self.bus, streams.COMMANDS_SUPERVISOR, streams.GROUP_SUPERVISOR, "played")
-        try:
-            while True:
-                for entry in await consumer.read():
-                    command = Envelope.decode(entry.fields)
-                    answer = Envelope.of(self._carry_out(command), source="supervisor", correlation_id=command.id)
-                    await self.bus.append(streams.EVENTS, answer)
-        finally:
-            await consumer.aclose()
-
-    def _carry_out(self, command: Envelope) -> CommandDone | CommandFailed:
+    def carry_out(self, command: Envelope) -> CommandDone | CommandFailed:
         about = {"command": command.type, "subject": "ada"}
         if command.type == ReadConfig.TYPE:
             return CommandDone(**about, result=self.config)
@@ -95,7 +97,7 @@ async def played(folder: Path, config: dict[str, Any]) -> AsyncIterator[Played]:
     async with opened(bus, folder) as hive:
         await hive.sign_in()
         stage = Played(hive, writer, bus, config)
-        supervisor = asyncio.create_task(stage.supervise())
+        supervisor = asyncio.create_task(supervise(bus, stage.carry_out))
         try:
             yield stage
         finally:

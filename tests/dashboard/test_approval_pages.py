@@ -234,7 +234,10 @@ def test_what_waits_is_marked_where_it_widens_and_a_purge_is_not_approved_in_pas
         assert now.wider == {"a-1": 1, "a-less": 0, "a-purge": 0}
         for path in ("/", "/approvals"):
             assert (await stage.page(path)).count("1 wider right<") == 1
-        assert (await stage.page("/")).count('value="approve"') == 2
+        page = await stage.page("/")
+        assert (page.count('value="approve"'), page.count('name="sure"')) == (3, 1)
+        refused = await stage.decide("a-purge", "approve", commit="", back="/")
+        assert (refused.status_code, stage.wishes) == (422, [])
         found = (await stage.hive.api.get("/api/v1/approvals", params={"kind": "purge"})).json()["approvals"]
         assert [one["id"] for one in found] == ["a-purge"]
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from tests.contracts.test_docs_settings import SECTIONS
 from tests.dashboard.opened import Opened, opened
+from tests.dashboard.supervised import supervise
 from tests.support.waiting import eventually
 
 from hive_contracts import streams
 from hive_contracts.agents import CommandDone
 from hive_contracts.envelope import Envelope
 from hive_dashboard.reference import Setting, sections
-from hive_runtime.consumer import Consumer
 from hive_runtime.memory_bus import MemoryBus
 
 
@@ -120,18 +120,12 @@ SWEPT = {
 
 async def _sweep(hive: Opened, asked: list[Any]) -> None:
     """Be the supervisor for a sweep."""
-    bus = hive.scene.bus
-    await bus.ensure_group(streams.COMMANDS_SUPERVISOR, streams.GROUP_SUPERVISOR)
-    consumer = Consumer(bus, streams.COMMANDS_SUPERVISOR, streams.GROUP_SUPERVISOR, "scene")
-    try:
-        while True:
-            for entry in await consumer.read():
-                envelope = Envelope.decode(entry.fields)
-                asked.append(envelope.data["dry_run"])
-                result = SWEPT | {"dry_run": envelope.data["dry_run"]}
-                await hive.scene.tell(CommandDone(command=envelope.type, result=result), correlation_id=envelope.id)
-    finally:
-        await consumer.aclose()
+
+    def answer(command: Envelope) -> CommandDone:
+        asked.append(command.data["dry_run"])
+        return CommandDone(command=command.type, result=SWEPT | {"dry_run": command.data["dry_run"]})
+
+    await supervise(hive.scene.bus, answer)
 
 
 def test_a_sweep_is_looked_at_before_it_is_done(tmp_path: Path) -> None:

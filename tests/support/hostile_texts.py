@@ -83,6 +83,9 @@ DIRECTION: Final = (
     Hostile("byte order mark", "\ufeffhi", "‹U+FEFF›hi"),
     Hostile("hidden tags", "ok\U000e0041\U000e007f", "ok‹U+E0041›‹U+E007F›"),
     Hostile("blank letter", "a\u3164b", "a‹U+3164›b"),
+    Hostile("soft hyphens and joiners", "ad\u00admin\u034fistrator", "ad‹U+00AD›min‹U+034F›istrator"),
+    Hostile("annotations", "user\ufff9root\ufffa", "user‹U+FFF9›root‹U+FFFA›"),
+    Hostile("letters without a shape", "\u115fa\u17b4b\uffa0", "‹U+115F›a‹U+17B4›b‹U+FFA0›"),
     Hostile("stacked accents", "Z" + "\u0335" * 60, "Z" + "\u0335" * 4),
 )
 
@@ -100,6 +103,10 @@ HOSTILE: Final = (*MARKUP, *LINKS, *TERMINAL, *DIRECTION, *SHAPES)
 FINDINGS: Final = """() => {
   const found = [];
   if (document.title.startsWith("%(owned)s")) found.push("a script of theirs ran");
+  const obeyed = new RegExp("[\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f\\u200b\\u200e\\u200f"
+    + "\\u2060-\\u206f\\u202a-\\u202e\\ufeff\\u061c\\u3164\\u00ad\\u034f\\u115f\\u1160\\u17b4\\u17b5\\u180e\\uffa0"
+    + "\\ufff0-\\ufffb\\u{e0000}-\\u{e0fff}]", "u");
+  if (obeyed.test(document.title)) found.push("obeyed characters in the title");
   const own = (address) => {
     try { return new URL(address, location.href).origin === location.origin; } catch { return false; }
   };
@@ -112,6 +119,7 @@ FINDINGS: Final = """() => {
     if (name === "script" && !element.src) found.push(what);
     if (name === "meta" && element.httpEquiv) found.push(what);
     for (const { name: attribute, value } of element.attributes) {
+      if (obeyed.test(value)) found.push(`obeyed characters in ${attribute}: ${JSON.stringify(value.slice(0, 80))}`);
       if (/^on/i.test(attribute) || attribute === "style" || attribute === "srcdoc") found.push(what);
       if (/^(data-)?hx-(get|post|put|patch|delete)$|^sse-connect$/.test(attribute) && !own(value)) found.push(what);
       if (!/^(href|xlink:href|src|action|formaction|poster|background)$/.test(attribute)) continue;
@@ -129,8 +137,6 @@ FINDINGS: Final = """() => {
     if (form.method === "post" && !ours && form.getAttribute("action") !== "/sign-in")
       found.push(form.outerHTML.slice(0, 120));
   }
-  const obeyed = new RegExp("[\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f\\u200b\\u200e\\u200f"
-    + "\\u2060-\\u206f\\u202a-\\u202e\\ufeff\\u061c\\u3164\\u{e0000}-\\u{e0fff}]", "u");
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   for (let node = walker.nextNode(); node; node = walker.nextNode())
     if (obeyed.test(node.data)) found.push(`obeyed characters: ${JSON.stringify(node.data.slice(0, 80))}`);

@@ -51,6 +51,7 @@ class Given(BaseModel):
     commit: str = ""
     note: str = ""
     sure: str = ""
+    back: str = ""
 
 
 class Asked(BaseModel):
@@ -117,7 +118,7 @@ async def decide(
             return await _refused(request, parts, session, approval_id, given, error)
         flash = Flash(f"That was decided already: it is {now.state.value.replace('_', ' ')}.", "note")
     await parts.snapshots.refresh()
-    return told(request, parts, session, flash, back=f"/approvals/{approval_id}")
+    return told(request, parts, session, flash, back=given.back or f"/approvals/{approval_id}")
 
 
 async def render_approval(

@@ -2,12 +2,11 @@
 
 import asyncio
 import re
-from http import HTTPStatus
 from typing import Annotated, Final
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Query, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel
 
 from hive_contracts.errors import HiveError, NotFound
@@ -98,7 +97,7 @@ async def mark_read(request: Request, parts: PartsOf, session: SignedIn, message
     await parts.inbox.mark_read(message_id)
     if is_htmx(request):
         return HTMLResponse("")
-    return RedirectResponse("/", status_code=HTTPStatus.SEE_OTHER)
+    return told(request, parts, session, Flash("Marked as read."), back="/")
 
 
 @router.post("/send")
