@@ -270,6 +270,23 @@ def test_an_idle_engine_is_closed_and_the_session_goes_on(tmp_path: Path) -> Non
     asyncio.run(main())
 
 
+def test_the_last_turn_is_known_after_a_restart(tmp_path: Path) -> None:
+    async def main() -> None:
+        bus = MemoryBus()
+        async with outside(bus) as world:
+            async with running(config_for(tmp_path), bus):
+                await world.deliver("!say hello")
+                ended = await world.turn_end()
+                before = await world.in_state("idle")
+            async with running(config_for(tmp_path), bus):
+                assert (await world.in_state("starting"))["last_turn"] is None
+                after = await world.in_state("idle")
+        assert after["last_turn"] == before["last_turn"]
+        assert after["last_turn"]["turn_id"] == ended["turn_id"]
+
+    asyncio.run(main())
+
+
 def test_the_state_tells_what_the_agent_does(on_bus: OnBus, tmp_path: Path) -> None:
     async def scenario(bus: Bus) -> None:
         async with outside(bus) as world, running(config_for(tmp_path), bus) as harness:

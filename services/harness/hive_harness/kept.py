@@ -1,4 +1,4 @@
-"""What a harness must still know after a restart: that it is paused, until when it naps or waits, and what it cost.
+"""What a harness must still know after a restart: that it is paused, until when it naps or waits, costs and last turn.
 
 `<state>/harness.json`, replaced whole. Where the engine runs as the harness's user it can change the file: a pause or a
 nap steers an agent, it does not hold one that means harm.
@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from hive_contracts.agents import LastTurn
 from hive_harness.files import read_json, write_json
 
 MAX_COST_USD = 1e9
@@ -29,6 +30,7 @@ class Kept(BaseModel):
     cost_usd: float = Field(default=0.0, ge=0, le=MAX_COST_USD)
     cost_day_usd: float = Field(default=0.0, ge=0, le=MAX_COST_USD)
     day: str = ""
+    last_turn: LastTurn | None = None
 
 
 class KeptStore:

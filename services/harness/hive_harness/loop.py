@@ -89,6 +89,7 @@ class TurnLoop:
 
     async def _repeat_end(self) -> None:
         """The turn whose end an earlier harness had written down, but perhaps not told or acknowledged."""
+        self._status.update(last_turn=self._kept.value.last_turn)
         if ended := self._journal.read():
             log.info("end of a turn repeated", turn=ended.event.data.get("turn_id"))
             self._live.publish_envelope(ended.event)
@@ -169,10 +170,10 @@ class TurnLoop:
         self._kept.add_cost(ending.cost_usd, now=now)
         tokens = ending.usage.context or self._status.state.context_tokens
         share = ending.usage.context / ending.window if ending.window else self._status.state.context_share
+        last = LastTurn(turn_id=turn.id, started=started, ended=now, outcome=ending.outcome, messages=turn.messages)
+        self._kept.keep(last_turn=last)
         self._status.update(
-            last_turn=LastTurn(
-                turn_id=turn.id, started=started, ended=now, outcome=ending.outcome, messages=turn.messages
-            ),
+            last_turn=last,
             cost_turn_usd=ending.cost_usd,
             cost_day_usd=self._kept.value.cost_day_usd,
             cost_usd=self._kept.value.cost_usd,
