@@ -33,7 +33,7 @@ from hive_contracts.agents import (
 from hive_contracts.envelope import Envelope
 from hive_contracts.models import AgentConfig, RestartPolicy
 from hive_supervisor.config import SupervisorSettings
-from hive_supervisor.life import Life
+from hive_supervisor.life import Life, last_words
 from hive_supervisor.runtimes.base import REBOOT
 from hive_supervisor.runtimes.memory import MemoryMachine, MemoryRuntime
 from hive_supervisor.store import SupervisorStore
@@ -209,6 +209,20 @@ def test_a_crash_while_no_supervisor_was_there_is_told_once(redis: RedisServer, 
                     assert (await hive.record("ada")).container is ContainerStatus.RUNNING
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ((), ""),
+        (("a", "b", "c", "d"), "b | c | d"),
+        (("x" * 200, "y" * 200, "bye\x1b"), f"{'y' * 200} | bye "),
+        (("x" * 400,), "x" * 300),
+    ],
+    ids=["none", "short", "whole lines", "one long line"],
+)
+def test_last_words_are_whole_lines_that_fit(lines: tuple[str, ...], words: str) -> None:
+    assert last_words(lines) == (f"; its last words: {words}" if words else "")
 
 
 def change_life(tmp_path: Path, name: str, change: Callable[[Life], Life]) -> None:

@@ -132,7 +132,9 @@ def how_it_ended(exit_: ContainerExit) -> str:
 
 
 def last_words(lines: tuple[str, ...]) -> str:
-    """The container's own words, on one line and short."""
-    text = " | ".join(lines[-LAST_WORDS:])
-    shown = "".join(letter if letter.isprintable() else " " for letter in text)[-LAST_WORDS_LENGTH:]
+    """The container's own words, on one line and short: as many whole lines as fit, or the end of the last."""
+    said = ["".join(letter if letter.isprintable() else " " for letter in line) for line in lines[-LAST_WORDS:]]
+    while len(said) > 1 and len(" | ".join(said)) > LAST_WORDS_LENGTH:
+        del said[0]
+    shown = " | ".join(said)[-LAST_WORDS_LENGTH:]
     return f"; its last words: {shown}" if shown else ""
