@@ -96,6 +96,7 @@ async def _goes_on(bus: Bus, data_dir: Path, trouble: Callable[[Path], AbstractC
     async with _broker(bus, data_dir):
         await bus.append(streams.outbox("ada"), send("lin", "before", key="before"))
         await until(lambda: len(_states(path)) == 1)
+        await until(lambda: _are_at_rest(data_dir, 2))  # what they give back would be room on a full disk
         with trouble(path):
             for number in range(3):
                 await bus.append(streams.outbox("ada"), send("lin", "during", key=f"during-{number}"))
@@ -111,6 +112,12 @@ async def _goes_on(bus: Bus, data_dir: Path, trouble: Callable[[Path], AbstractC
             assert refusal.payload(ThreadRefused).code == "store_unavailable"
         await until(lambda: _states(path) == [MessageState.DELIVERED] * 5)
         await eventually(lambda: _warns(bus, ""))
+
+
+def _are_at_rest(data_dir: Path, agents: int) -> bool:
+    """Whether the stores of their events are there and closed."""
+    stores = list(data_dir.glob("agents/*/events.sqlite"))
+    return len(stores) == agents and not list(data_dir.glob("agents/*/*-wal"))
 
 
 def _states(path: Path) -> list[MessageState]:
