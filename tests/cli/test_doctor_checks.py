@@ -1,7 +1,12 @@
 """The command line's own checks, each against the real thing that it looks at."""
 
+import json
 import os
+import shlex
+import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -16,9 +21,11 @@ from hive_cli.doctor.registry import CHECKS
 from hive_cli.doctor.site import Site
 from hive_cli.paths import DataDir
 from hive_cli.stack import lock
+from hive_cli.stack.leftovers import ProcessBook
 from hive_runtime import acl
 from hive_runtime.checkup import Finding, Report, State, examine
 from hive_runtime.passwords import PasswordFiles
+from hive_runtime.process import die_with_parent
 from hive_runtime.records.approvals import ApprovalWriter
 from hive_supervisor.doctor.registry import CHECKS as THEIRS
 
@@ -221,6 +228,51 @@ def test_a_clock_behind_what_was_written_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "broker.sqlite").touch()
     os.utime(tmp_path / "broker.sqlite", (time.time() + 3600,) * 2)
     assert one(tmp_path, "clock").state is State.WRONG
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a small disk; run it as root")
+@pytest.mark.parametrize(("size_mb", "state"), [(32, "wrong"), (500, "note")])
+def test_a_disk_that_is_nearly_full_is_told_before_and_after_it_is_too_late(
+    tmp_path: Path, size_mb: int, state: str
+) -> None:
+    hive = f"{shlex.quote(sys.executable)} -m hive_cli --data-dir {tmp_path} doctor disk --json"
+    script = f"mount -t tmpfs -o size={size_mb}m none {tmp_path} && {hive}"
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False)
+    (found,) = json.loads(done.stdout)["findings"]
+    assert (found["state"], done.returncode) == (state, int(state == "wrong"))
+    assert found["fix"].startswith("free some")
+
+
+def test_a_server_whose_memory_is_full_is_wrong(redis: RedisServer, tmp_path: Path) -> None:
+    _configure(redis, "CONFIG", "SET", "maxmemory", "1mb")
+    found = one(tmp_path, "redis", "memory policy", HIVE_REDIS_URL=url(redis))
+    assert (found.state, found.fix.split(",")[0]) == (State.WRONG, "raise maxmemory")
+
+
+def test_a_claude_that_is_too_old_or_fails_is_told_with_what_to_do(tmp_path: Path) -> None:
+    claude = tmp_path / "claude"
+    for line, words in (("echo 1.0.88", "is too old"), ("exit 3", "failed with exit status 3")):
+        claude.write_text(f"#!/bin/sh\n{line}\n")
+        claude.chmod(0o755)
+        found = one(tmp_path / "data", "engine", HIVE_CLAUDE=str(claude))
+        assert found.state is State.NOTE
+        assert words in found.text
+        assert "hive setup claude" in found.fix
+
+
+def test_a_process_of_a_hive_that_was_killed_is_named(tmp_path: Path) -> None:
+    data = DataDir(tmp_path)
+    data.run.mkdir()
+    left = subprocess.Popen(["sleep", "600"], preexec_fn=die_with_parent(signal.SIGKILL))
+    try:
+        ProcessBook(data.run / "processes.json").started("broker", left.pid)
+        assert f"process {left.pid} is of a hive that was killed" in [
+            finding.text for finding in look(tmp_path, "leftovers").findings
+        ]
+    finally:
+        left.kill()
+        left.wait()
+    assert one(tmp_path, "leftovers").state is State.OK
 
 
 def test_agents_without_a_sign_in_are_named_with_the_command(tmp_path: Path) -> None:
