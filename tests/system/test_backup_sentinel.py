@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.hive import Hive, hive
-from tests.support.sentinels import Trio, trio
+from tests.support.sentinels import Trio, command, trio
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
@@ -41,6 +41,16 @@ def restored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Restored]:
 
 def states(running: Hive) -> dict[str, str]:
     return {one["name"]: (one["state"] or {}).get("state", "") for one in running.api("GET", "/agents")["agents"]}
+
+
+def test_a_user_that_a_replica_lacks_is_found_and_made_there(restored: Restored) -> None:
+    (replica,) = restored.servers.servers.keys() - {restored.servers.primary()}
+    wait_until(lambda: "agent-ada" in command(replica, "ACL", "USERS").split(), within_s=60)
+    command(replica, "ACL", "DELUSER", "agent-ada")
+    (fault,) = json.loads(restored.hive.cli("doctor", "users", "--json", status=1))["findings"]
+    assert f"agent-ada is not there at the replica 127.0.0.1:{replica}" in fault["text"]
+    assert json.loads(restored.hive.cli("doctor", "users", "--fix", "--json"))["ok"]
+    assert "agent-ada" in command(replica, "ACL", "USERS").split()
 
 
 def test_everything_is_there_paused_and_goes_on_over_a_failover(restored: Restored) -> None:

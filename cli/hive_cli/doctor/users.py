@@ -100,7 +100,16 @@ async def _mended(site: Site, admin: RedisAdmin, fault: Fault) -> str:
 
 async def _of_ours(site: Site, admin: RedisAdmin, names: list[str]) -> list[Fault]:
     found = [await _fault_of(site, admin, name) for name in names]
-    return [fault for fault in found if fault]
+    return [*(fault for fault in found if fault), *await _missing_at_replicas(admin, names)]
+
+
+async def _missing_at_replicas(admin: RedisAdmin, names: list[str]) -> list[Fault]:
+    """Users are not copied to them; whoever lacks one there cannot log in once that replica is the primary."""
+    found = []
+    for place, users in (await admin.users_of_replicas()).items():
+        text = f"is not there at the replica {place}: after a failover it could not log in"
+        found += [Fault(name, text) for name in names if name not in users]
+    return found
 
 
 async def _fault_of(site: Site, admin: RedisAdmin, user: str) -> Fault | None:

@@ -176,6 +176,16 @@ class RedisAdmin:
         """The names of all users."""
         return [str(name) for name in await self._run("ACL USERS")]
 
+    async def users_of_replicas(self) -> dict[str, frozenset[str]]:
+        """Of those that let us in, by `host:port`. Empty without Sentinel."""
+        found = {}
+        for place in await call(replicas(self._redis)):
+            (redis,) = self._at([place])
+            with suppress(BusUnavailable, BusDenied):
+                names = await call(redis.execute_command("ACL USERS"))
+                found[f"{place[0]}:{place[1]}"] = frozenset(str(name) for name in names)
+        return found
+
     async def account(self, name: str) -> Account | None:
         """None when there is no such user."""
         found = await self._run("ACL GETUSER", name)
@@ -285,7 +295,9 @@ class RedisAdmin:
                 await call(redis.execute_command(*words))
 
     async def _reach_replicas(self) -> list[Any]:
-        places = await call(replicas(self._redis))
+        return self._at(await call(replicas(self._redis)))
+
+    def _at(self, places: Sequence[tuple[str, int]]) -> list[Any]:
         for host, port in places:
             if (host, port) not in self._replicas:
                 shown = f"[{host}]" if ":" in host else host
