@@ -130,6 +130,26 @@ def test_stopping_it_ends_the_agents_and_starting_it_loses_nothing(host: Systemd
     assert [one["state"] for one in ask(host, "doctor", "units")["findings"]] == ["ok"]
 
 
+def test_a_backup_is_restored_into_an_installed_hive(host: SystemdHost) -> None:
+    """As docs/backup.md says it; the services, which are not root, then use what root put there."""
+    says(host, "before the backup")
+    hive(host, "--data-dir", DATA, "backup", "/root/hive.tar.gz")
+    says(host, "after the backup")
+    host.run("systemctl", "stop", "hyperhive.target", "hyperhive-*.service")
+    assert not harnesses(host)
+    host.run("mv", DATA, f"{DATA}-old")
+    hive(host, "--data-dir", DATA, "restore", "/root/hive.tar.gz")
+    host.run("systemctl", "start", "hyperhive.target")
+    wait_until(lambda: is_up(host), within_s=WITHIN_S)
+    bodies = [one["body"] for one in ask(host, "inbox")["messages"]]
+    assert "before the backup" in bodies
+    assert "after the backup" not in bodies
+    hive(host, "--data-dir", DATA, "resume", "--all")
+    says(host, "in the restored hive")
+    assert [one["state"] for one in ask(host, "doctor", "users", "units")["findings"]] == ["ok", "ok"]
+    host.run("rm", "-r", f"{DATA}-old", "/root/hive.tar.gz")
+
+
 def test_an_upgrade_writes_units_anew_and_a_changed_unit_is_not_thrown_away(host: SystemdHost) -> None:
     hive(host, "install", "--systemd")
     wait_until(lambda: is_up(host), within_s=WITHIN_S)
