@@ -1,9 +1,11 @@
 """A back-end that fails for a while: the supervisor asks again, says so, and goes on."""
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
 from tests.supervisor.test_service import Hive, supervisor
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
@@ -17,20 +19,25 @@ from hive_supervisor.runtimes.memory import MemoryRuntime
 
 
 class FailingRuntime(MemoryRuntime):
-    """While `fails` is set, it lists nothing and removes nothing."""
+    """While `fails` is set, it does nothing of `verbs`."""
 
     fails = ""
+    verbs: tuple[str, ...] = ("list", "remove")
 
     async def list(self) -> dict[str, Container]:
-        self._refuse()
+        self._refuse("list")
         return await super().list()
 
+    async def stop(self, name: str, *, grace_s: float) -> None:
+        self._refuse("stop")
+        await super().stop(name, grace_s=grace_s)
+
     async def remove(self, name: str) -> None:
-        self._refuse()
+        self._refuse("remove")
         await super().remove(name)
 
-    def _refuse(self) -> None:
-        if self.fails:
+    def _refuse(self, verb: str) -> None:
+        if self.fails and verb in self.verbs:
             raise EngineRefused(self.fails)
 
 
@@ -84,5 +91,15 @@ def test_a_container_that_cannot_be_removed_holds_up_its_purge_and_nothing_else(
         await purge
         assert "ada" not in await hive.bus.hash_all(streams.AGENTS)
         assert (await hive.command(SpawnAgent(name="bob"))).type == CommandDone.TYPE
+
+    on_failing(redis, tmp_path, scenario)
+
+
+@pytest.mark.parametrize("verb", ["list", "stop"])
+def test_a_hive_that_ends_while_its_engine_fails_ends(redis: RedisServer, tmp_path: Path, verb: str) -> None:
+    async def scenario(hive: Hive, runtime: FailingRuntime) -> None:
+        await hive.command(SpawnAgent(name="ada"))
+        runtime.verbs, runtime.fails = (verb,), "server error"
+        hive.ending.told(signal.SIGINT)
 
     on_failing(redis, tmp_path, scenario)

@@ -20,6 +20,7 @@ from hive_contracts.agents import (
     Role,
 )
 from hive_contracts.envelope import Envelope, Payload
+from hive_contracts.errors import HiveError
 from hive_contracts.models import AgentConfig, ModelChanged, RestartPolicy
 from hive_contracts.names import MANAGER
 from hive_runtime.backoff import persist
@@ -378,11 +379,22 @@ class Fleet:
         return keeper.detail if keeper and keeper.desired is Desired.RUNNING and keeper.failed else ""
 
     async def stop_all(self) -> None:
-        """The whole hive ends: every container, at once, each with its grace. What is wanted of them stays."""
-        found = await self._runtime.list()
-        running = [name for name, one in found.items() if one.running]
+        """The whole hive ends: every container, at once, each with its grace. What is wanted of them stays.
+
+        Raises nothing: what a back-end does not end is found by the next supervisor.
+        """
+        try:
+            running = [name for name, one in (await self._runtime.list()).items() if one.running]
+        except HiveError as error:
+            log.error("containers not ended", reason=str(error))  # noqa: TRY400 - a sentence, not a bug
+            return
         for name in running:
             if name in self._keepers:
                 self.keep(name, self._keepers[name].life.stopping())
-        grace_s = self._premises.config.stop_grace_s
-        await asyncio.gather(*(self._runtime.stop(name, grace_s=grace_s) for name in running))
+        await asyncio.gather(*(self._stop(name) for name in running))
+
+    async def _stop(self, name: str) -> None:
+        try:
+            await self._runtime.stop(name, grace_s=self._premises.config.stop_grace_s)
+        except HiveError as error:
+            log.error("container not ended", agent=name, reason=str(error))  # noqa: TRY400 - as above
