@@ -1,14 +1,25 @@
 """The operator's terminal in a real agent's container, in a real browser."""
 
+import os
 import re
+import signal
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from tests.support.chromium import PHONE, WIDE, signed_in
-from tests.support.hive import hive
+from tests.support.hive import Hive, hive
+from tests.support.processes import command_line
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+
+ENDED = re.compile(r"^Closed: .*(started anew|start it first)")
+
+
+def redis_of(running: Hive) -> int:
+    """The process of its Redis."""
+    return next(pid for pid in running.processes() if "valkey-server" in command_line(pid).split(" ")[0])
 
 
 def rows(page: Page) -> str:
@@ -72,6 +83,34 @@ def test_a_terminal_is_turned_on_used_left_and_found_again(browser: Browser) -> 
 
         page.get_by_role("button", name="Turn off").click()
         expect(page.get_by_role("heading", name="hm1nd's terminal is off")).to_be_visible()
+        page.context.close()
+
+
+def test_a_terminal_goes_on_when_redis_and_the_dashboard_are_killed(browser: Browser) -> None:
+    with hive(environment={"HIVE_HARNESS_TERMINAL_IDLE_S": "600"}) as running:
+        page, _ = signed_in(browser, running.sign_in_link(), WIDE)
+        page.goto(f"{running.address}/agents/hm1nd/terminal")
+        page.get_by_role("button", name="Turn it on for hm1nd").click()
+        said = page.locator("#terminal-said")
+        expect(said).to_have_text("Connected.", timeout=20_000)
+        types(page, "kept=safe; echo be''gun", sees="begun")
+        for number, word in enumerate(("redis", "dashboard")):
+            page.evaluate(
+                "() => { const said = document.getElementById('terminal-said'); window.told = [];"
+                " new MutationObserver(() => window.told.push(said.textContent)).observe(said, { childList: true }); }"
+            )
+            os.kill(redis_of(running) if word == "redis" else running.pid("dashboard"), signal.SIGKILL)
+            page.wait_for_function("() => window.told.some((words) => words.includes('Reconnecting'))", timeout=30_000)
+            expect(said).to_have_text("Connected.", timeout=60_000)
+            page.locator("#terminal").click()
+            types(page, f"echo st''ill {number} $kept", sees=f"still {number} safe")
+
+        os.kill(running.process_of("hive_harness", agent="hm1nd"), signal.SIGKILL)
+        expect(said).to_have_text(ENDED, timeout=60_000)
+        wait_until(lambda: running.api("GET", "/agents/hm1nd")["container"] == "running", within_s=60)
+        page.get_by_role("button", name="Open again").click()
+        expect(said).to_have_text("Connected.", timeout=60_000)
+        types(page, "echo an''ew $kept.", sees="anew .")
         page.context.close()
 
 

@@ -14,6 +14,7 @@ from hive_contracts import streams
 from hive_contracts.agents import ContainerStatus
 from hive_contracts.envelope import Envelope
 from hive_contracts.terminal import KEYS_LENGTH, TerminalShown, TerminalTyped, decoded, encoded
+from hive_dashboard.terminal_sweep import SCREEN_SWEEPS, TerminalSweep
 from hive_runtime.memory_bus import MemoryBus
 
 SOCKET = "/agents/hm1nd/terminal/socket"
@@ -142,6 +143,27 @@ def test_its_streams_are_bounded_and_hold_what_was_typed_and_shown() -> None:
         assert "secret" not in repr(TerminalShown(session="s", data=encoded(b"secret")))
 
     asyncio.run(scenario())
+
+
+def test_what_is_left_of_a_terminal_goes_at_a_later_sweep(tmp_path: Path) -> None:
+    async def scenario(hive: Opened) -> None:
+        await turn_on(hive)
+        parts, bus = hive.dashboard.parts, hive.dashboard.parts.bus
+        sweep = TerminalSweep(bus, parts.terminals, parts.snapshots)
+        keys, screen = streams.keys("hm1nd"), streams.screen("hm1nd")
+        typed, shown = TerminalTyped(session="s", data=encoded(b"x")), TerminalShown(session="s", data=encoded(b"x"))
+        await sweep.sweep()
+        for number in range(SCREEN_SWEEPS + 1):
+            await bus.append(keys, Envelope.of(typed, source="operator"))
+            if number == 0:
+                await bus.append(screen, Envelope.of(shown, source="hm1nd"))
+            await sweep.sweep()
+            assert await bus.depth(keys) == 1  # the one that came since the sweep before
+            assert await bus.depth(screen) == (number < SCREEN_SWEEPS)
+        await sweep.sweep()
+        assert await bus.depth(keys) == 0
+
+    in_a_hive(tmp_path, scenario)
 
 
 def test_turning_it_on_and_each_use_are_on_record(tmp_path: Path) -> None:

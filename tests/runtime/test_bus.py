@@ -93,6 +93,21 @@ def test_an_entry_trimmed_while_pending_comes_back_without_fields(on_bus: OnBus)
     on_bus(scenario)
 
 
+def test_a_stream_is_cleared_as_a_whole_or_up_to_an_entry(on_bus: OnBus) -> None:
+    async def scenario(bus: Bus) -> None:
+        ids = [await bus.append("s", envelope(str(number))) for number in range(4)]
+        await bus.clear("s", through=ids[1])
+        reader = bus.reader()
+        left = await reader.read_after({"s": "0-0"}, count=10, block_ms=0)
+        assert [entry.id for entry in left] == ids[2:]
+        await bus.clear("nothing", through=ids[3])
+        await bus.clear("s")
+        assert await bus.depth("s") == 0
+        await reader.aclose()
+
+    on_bus(scenario)
+
+
 def test_a_missing_group_is_its_own_error(on_bus: OnBus) -> None:
     async def scenario(bus: Bus) -> None:
         reader = bus.reader()

@@ -38,9 +38,9 @@ class FailingBus:
         self._done()
         return entry_id
 
-    async def clear(self, stream: str) -> None:
+    async def clear(self, stream: str, *, through: str | None = None) -> None:
         self._before()
-        await self._inner.clear(stream)
+        await self._inner.clear(stream, through=through)
         self._done()
 
     async def write(self, batch: Batch) -> None:

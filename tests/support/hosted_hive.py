@@ -12,9 +12,10 @@ from typing import Any, Final
 
 from redis import Redis
 from tests.support.built_image import built_image
-from tests.support.systemd_host import SystemdHost, systemd_host
+from tests.support.systemd_host import ROOT, SystemdHost, systemd_host
 from tests.support.waiting import wait_until
 
+PORT: Final = 7000
 READY_S: Final = 120
 END_S: Final = 60
 
@@ -44,6 +45,13 @@ class HostedHive:
         """Returns when `name`, asked to, has told the operator `words`."""
         self.cli("send", name, f"!send operator {words}")
         wait_until(lambda: words in self.answers(), within_s=END_S)
+
+    def terminal(self, name: str, line: str, *, sees: str) -> str:
+        """What the terminal of `name` shows after `line`, once it shows `sees`."""
+        words = ["-m", "tests.support.terminal", str(self.data_dir), f"http://127.0.0.1:{PORT}", name, line, sees]
+        done = self.host.run("env", f"--chdir={ROOT}", sys.executable, *words, check=False)
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        return str(done.stdout)
 
     def container(self, name: str) -> str:
         rows = self.read("agents")["agents"]
@@ -97,7 +105,7 @@ def hosted_hive(data_dir: Path) -> Iterator[HostedHive]:
     images = built_image().root.parents[1]
     options = [f"--bind-ro={images}", f"--bind={data_dir.parent}"]
     with systemd_host(*options) as host, (data_dir.parent / "up.log").open("wb") as log:
-        up = ["up", "--port", "7000", "--runtime", "nspawn", "--engine", "scripted"]
+        up = ["up", "--port", str(PORT), "--runtime", "nspawn", "--engine", "scripted"]
         settings = [f"HIVE_IMAGES_DIR={images}", "HIVE_SUPERVISOR_NETWORK=none"]
         process = host.popen("env", *settings, *_hive(data_dir, *up), stdout=log, stderr=log)
         hive = HostedHive(host, data_dir, process)

@@ -65,6 +65,9 @@ def test_three_agents_live_through_what_happens_to_a_machine(data_dir: Path) -> 
         assert {name: what for name, what in found["reached"].items() if not what.startswith("refused")} == {}
         assert found["endpoint"] == [401, 405, 404]
 
+        said = running.terminal("lin", "echo $HOSTNAME:$(id -u):$(tty); stty size", sees="40 200")
+        assert f"lin:{ENGINE_ID}:/dev/pts/" in said
+
         killed_and_back(running, "ada")
         wait_until(lambda: crashes(running, "ada") == [9], within_s=SOON_S)
 

@@ -1,8 +1,8 @@
 """A terminal in an agent's container, for the operator: commands to its harness, and the two streams its bytes go over.
 
 `hive:{<a>}:keys` carries what is typed, and only the dashboard can write it; `hive:{<a>}:screen` what is shown, and
-only that agent's harness and the dashboard touch it. Both are bounded in length and emptied when the terminal closes.
-What comes from the container is the container's word: bytes for a terminal emulator, and nothing else.
+only that agent's harness and the dashboard touch it. Both are bounded in length and age, and emptied when the terminal
+closes. What comes from the container is the container's word: bytes for a terminal emulator, and nothing else.
 """
 
 import base64

@@ -132,8 +132,8 @@ class Bus(Protocol):
         """
         ...
 
-    async def clear(self, stream: str) -> None:
-        """Remove every entry; only for streams without groups."""
+    async def clear(self, stream: str, *, through: str | None = None) -> None:
+        """Remove every entry, or those up to this one; only for streams without groups."""
         ...
 
     async def write(self, batch: Batch) -> None: ...

@@ -62,8 +62,11 @@ class MemoryBus:
             self._changed.notify_all()
         return entry_id
 
-    async def clear(self, stream: str) -> None:
-        self.streams[stream].entries.clear()
+    async def clear(self, stream: str, *, through: str | None = None) -> None:
+        entries = self.streams[stream].entries
+        gone = [one for one in entries if through is None or position(one) <= position(through)]
+        for entry_id in gone:
+            del entries[entry_id]
 
     def _append(self, stream: str, envelope: Envelope) -> str:
         place = (next(self._clock), 0)

@@ -228,8 +228,9 @@ class RedisBus:
         bound = () if at_most is None else ("MAXLEN", str(at_most))
         return str(await call(self._wire.one("XADD", stream, *bound, "*", *_flat(envelope))))
 
-    async def clear(self, stream: str) -> None:
-        await call(self._wire.one("XTRIM", stream, "MAXLEN", "0"))
+    async def clear(self, stream: str, *, through: str | None = None) -> None:
+        rule = ("MAXLEN", "0") if through is None else ("MINID", _next(through))
+        await call(self._wire.one("XTRIM", stream, *rule))
 
     async def write(self, batch: Batch) -> None:
         envelopes = {id(append.envelope): append.envelope for append in batch.appends}  # one may go to several
@@ -333,6 +334,11 @@ class RedisBus:
 
 def _flat(envelope: Envelope) -> list[str]:
     return [part for pair in envelope.encode().items() for part in pair]
+
+
+def _next(entry_id: str) -> str:
+    time, _, number = entry_id.partition("-")
+    return f"{time}-{int(number or 0) + 1}"
 
 
 def _block(block_ms: int) -> tuple[str | int, ...]:

@@ -35,6 +35,7 @@ from hive_dashboard.store_answers import Answers as KeptAnswers
 from hive_dashboard.store_audit import AuditLog
 from hive_dashboard.store_terminals import TerminalSwitches
 from hive_dashboard.store_tokens import TokenStore
+from hive_dashboard.terminal_sweep import TerminalSweep
 from hive_dashboard.updates import Updates
 from hive_runtime.backoff import persist
 from hive_runtime.beat import beat
@@ -108,6 +109,7 @@ class Dashboard:
             group.create_task(beat(self._bus, "dashboard"))
             group.create_task(parts.store.tell_when_replaced(self._bus))
             group.create_task(self._feed.run())
+            group.create_task(TerminalSweep(self._bus, parts.terminals, parts.snapshots).run())
             group.create_task(self._consume(streams.control(OPERATOR), parts.commands.handle_control))
             group.create_task(self._serve_inbox())
 

@@ -36,6 +36,7 @@ from hive_dashboard.audit import DONE, Note, acted
 from hive_dashboard.parts import Parts
 from hive_dashboard.registry import AgentView
 from hive_runtime.bus import Entry
+from hive_runtime.errors import BusUnavailable
 
 FIRST_S: Final = 10.0
 BLOCK_MS: Final = 2_000
@@ -44,6 +45,9 @@ PAUSE_S: Final = 0.02
 """With `BATCH` entries of 16 KiB: 3 MB/s are shown at most, however fast a hostile container writes."""
 
 POLICY: Final = 1008
+OVER: Final = 1000
+AGAIN: Final = 1013
+"""What a socket is closed with: refused, ended, or to be tried again, as the terminal itself goes on."""
 
 log = structlog.get_logger()
 
@@ -87,16 +91,19 @@ async def look(parts: Parts, socket: WebSocket, agent: AgentView, *, who: str) -
     """Until either side has had enough. The socket is accepted, and closed at the end."""
     note = Note(parts.audit, parts.clock, address=socket.client.host if socket.client else "", who=who)
     row, began = note.begin("terminal.session", agent.name), time.monotonic()
-    reason = "the dashboard ended"
+    reason, code = "the dashboard ended", OVER
     try:
         reason = await Look(parts, socket, agent).run()
+    except BusUnavailable as error:
+        reason, code = str(error), AGAIN
     except HiveError as error:
         reason = str(error)
     finally:
         note.end(row, DONE, f"{time.monotonic() - began:.0f} s; {reason}")
     with contextlib.suppress(RuntimeError, WebSocketDisconnect):
-        await socket.send_json({"ended": reason})
-        await socket.close()
+        if code == OVER:
+            await socket.send_json({"ended": reason})
+        await socket.close(code)
 
 
 class Look:
@@ -116,6 +123,8 @@ class Look:
         wanted = OpenTerminal(columns=size.columns, lines=size.lines, after=after)
         answer = await self._parts.commands.command_agent(self._agent.name, wanted)
         self._session = str(answer.get("session", ""))[:64]
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):
+            await self._socket.send_json({"joined": self._session})
         tasks = [asyncio.ensure_future(work()) for work in (self._typed, self._shown, self._allowed)]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -200,6 +209,8 @@ class Look:
             agent = self._parts.snapshots.current.agent(self._agent.name)
             if agent is None or (reason := why_not(self._parts, agent)):
                 return reason if agent else "the agent is gone"
+            if agent.container_since != self._agent.container_since:
+                return "its container started anew, and what ran in it has ended"
 
     async def _tell(self, payload: Payload) -> Any:
         envelope = Envelope.of(payload, source=OPERATOR)

@@ -27,38 +27,35 @@
   term.open(frame);
   fit.fit();
 
-  let socket, tries = 0, over = false;
+  const TRIES = 25;
+  let socket, session, tries = 0, over = false;
   const size = () => JSON.stringify({ columns: Math.max(2, term.cols), lines: Math.max(2, term.rows) });
+  const close = (words) => { over = true; said.textContent = words; again.hidden = false; };
+  const isRefused = () => fetch(location.pathname).then(({ status, redirected }) => redirected || (status >= 400 && status < 500), () => false);
+  const join = (joined) => {
+    said.textContent = session && session !== joined ? "Connected to a new shell: the one before has ended." : "Connected.";
+    session = joined;
+    tries = 0;
+    term.reset(); // all that is still there comes again
+    socket.send(size());
+  };
   const open = () => {
     const address = new URL(frame.dataset.socket, location.href);
     address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
     socket = new WebSocket(address);
     socket.binaryType = "arraybuffer";
-    let joined = false;
     socket.onopen = () => socket.send(size());
     socket.onmessage = ({ data }) => {
-      if (typeof data === "string") {
-        over = true;
-        said.textContent = `Closed: ${JSON.parse(data).ended}.`;
-        return;
-      }
-      if (!joined) {
-        joined = true;
-        tries = 0;
-        term.reset();
-        said.textContent = "Connected.";
-        socket.send(size());
-      }
-      term.write(new Uint8Array(data));
+      if (typeof data !== "string") return term.write(new Uint8Array(data));
+      const { joined, ended } = JSON.parse(data);
+      if (ended) { session = undefined; close(`Closed: ${ended}.`); } else join(joined);
     };
-    socket.onclose = () => {
-      if (over || tries >= 6) {
-        if (!over) said.textContent = "The terminal cannot be reached; is the agent running, and are you signed in?";
-        again.hidden = false;
-        return;
-      }
-      said.textContent = "Reconnecting…";
-      setTimeout(open, Math.min(8000, 250 * 2 ** tries++));
+    socket.onclose = async () => {
+      if (over) return;
+      said.textContent = "The connection is lost; what runs in it goes on. Reconnecting…";
+      if (await isRefused()) close("Closed: it is turned off, or you are signed out. Reload the page.");
+      else if (tries >= TRIES) close("It cannot be reached. Is the agent running?");
+      else setTimeout(open, Math.min(4000, 250 * 2 ** tries++));
     };
   };
   const send = (data) => { if (socket?.readyState === WebSocket.OPEN) socket.send(data); };
