@@ -100,6 +100,31 @@
     if (field.matches("select")) return [...field.options].some((option) => option.selected !== option.defaultSelected);
     return /^(radio|checkbox)$/.test(field.type) ? field.checked !== field.defaultChecked : field.value !== field.defaultValue;
   };
+  // words that are marked, to be copied: where they begin, and what they are
+  const marked = (root) => {
+    const selection = window.getSelection();
+    if (!selection.rangeCount || selection.isCollapsed) return null;
+    const range = selection.getRangeAt(0);
+    if (!root.contains(range.commonAncestorContainer)) return null;
+    const ahead = document.createRange();
+    ahead.setStart(root, 0);
+    ahead.setEnd(range.startContainer, range.startOffset);
+    return { from: ahead.toString().length, text: range.toString() };
+  };
+  const mark = (root, { from, text }) => {
+    if (root.textContent.slice(from, from + text.length) !== text) return;
+    const range = document.createRange();
+    const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+    let passed = 0, begun = false;
+    while (walker.nextNode()) {
+      const node = walker.currentNode, end = passed + node.length;
+      if (!begun && from < end) { range.setStart(node, from - passed); begun = true; }
+      if (from + text.length <= end) { range.setEnd(node, from + text.length - passed); break; }
+      passed = end;
+    }
+    window.getSelection().removeAllRanges();
+    window.getSelection().addRange(range);
+  };
   const keep = (root) => {
     const active = document.activeElement;
     const inside = root.contains(active) && active !== root;
@@ -109,6 +134,7 @@
       scrolls: [...root.querySelectorAll("[id]")].filter((one) => one.scrollTop).map((one) => [keyOf(one, root), one.scrollTop]),
       focus: inside ? keyOf(active, root) : null,
       range: inside && active.selectionStart != null ? [active.selectionStart, active.selectionEnd] : null,
+      marked: marked(root),
       top: window.scrollY,
     };
   };
@@ -127,6 +153,7 @@
       focused.focus({ preventScroll: true });
       if (kept.range && focused.setSelectionRange) focused.setSelectionRange(...kept.range);
     }
+    if (kept.marked) mark(root, kept.marked);
     if (window.scrollY !== kept.top) window.scrollTo({ top: kept.top, behavior: "instant" });
   };
 
