@@ -39,6 +39,12 @@ _PHASES: Final = (
     (re.compile(r"^Installing collected packages: (.*)"), "installing {}"),
 )
 
+_UNREACHED: Final = re.compile(
+    r"NewConnectionError|NameResolutionError|Temporary failure in name resolution|CERTIFICATE_VERIFY_FAILED"
+    r"|ConnectTimeoutError|ReadTimeoutError|ProxyError|Connection (?:broken|aborted|refused)"
+)
+"""What pip says, long before its last lines, when it gets nothing from its index."""
+
 
 class BootstrapError(Exception):
     """What went wrong, in one sentence that says what to do. `status` is the exit code."""
@@ -228,9 +234,11 @@ def pip_install(extra: str, progress: Progress, lock: int) -> None:
         errors="replace",
     )
     tail: deque[str] = deque(maxlen=TAIL_LINES)
+    unreached = ""
     try:
         for line in process.stdout or ():
             tail.append(line.rstrip())
+            unreached = unreached or (line.strip() if _UNREACHED.search(line) else "")
             show(line, progress)
     finally:
         if process.poll() is None and sys.exc_info()[0] is not None:
@@ -239,6 +247,8 @@ def pip_install(extra: str, progress: Progress, lock: int) -> None:
     if process.returncode:
         progress.end("")
         say("\n".join(f"  | {line}" for line in tail))
+        if unreached:
+            raise BootstrapError(f"pip did not reach its index ({unreached}); run this again when there is a network.")
         raise BootstrapError("pip could not install hyperhive; mend what it says above and run this again.")
 
 

@@ -105,6 +105,26 @@ def test_a_change_of_what_was_installed_installs_again(name: str, clone: Path, t
     assert run(clone / "hive", tools, "status").returncode == 7
 
 
+@pytest.mark.parametrize("words", [("down",), ("--data-dir", "x", "down"), ("uninstall",)], ids=" ".join)
+def test_what_ends_a_hive_waits_for_no_installation(words: tuple[str, ...], clone: Path, tools: Path) -> None:
+    made(clone)
+    (clone / ".venv/.hive-all").unlink()
+    program(tools / "python3", "exit 7")
+    assert run(clone / "hive", tools, *words).stdout.endswith(f"ran -m hive_cli {' '.join(words)}\n")
+
+
+@pytest.mark.system
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_an_index_that_is_not_reached_is_said(tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    shutil.copytree(ROOT, clone, ignore=shutil.ignore_patterns(".*", "__pycache__", "docs", "bench"))
+    away = {**os.environ, "PIP_INDEX_URL": "http://127.0.0.1:1/simple", "PIP_RETRIES": "1", "PIP_NO_CACHE_DIR": "1"}
+    done = subprocess.run([clone / "hive", "status"], env=away, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "pip did not reach its index" in done.stderr
+
+
 def test_test_has_a_stamp_of_its_own(clone: Path, tools: Path) -> None:
     made(clone)
     program(tools / "python3", '[ "$1" = -c ] && echo 3.11 || { echo "$@"; exit 7; }')

@@ -161,6 +161,19 @@ def test_an_upgrade_writes_units_anew_and_a_changed_unit_is_not_thrown_away(host
     assert "# mine" not in host.run("cat", unit).stdout
 
 
+def test_what_was_restored_runs_in_the_place_of_what_was_there(host: SystemdHost) -> None:
+    hive(host, "--data-dir", DATA, "backup", "/root/hive.tar.gz")
+    host.run("systemctl", "stop", "hyperhive.target")
+    host.run("mv", DATA, f"{DATA}.old")
+    assert "systemctl start hyperhive.target" in hive(host, "--data-dir", DATA, "restore", "/root/hive.tar.gz")
+    host.run("systemctl", "start", "hyperhive.target")
+    wait_until(lambda: is_up(host), within_s=WITHIN_S)
+    hive(host, "--data-dir", DATA, "resume", "--all")
+    says(host, "from a backup")
+    assert {one["state"] for one in ask(host, "doctor", "secrets", "units", "stores")["findings"]} == {"ok"}
+    assert "systemctl stop" in hive(host, "--data-dir", DATA, "down", status=4)
+
+
 def test_uninstalling_leaves_the_data_and_nothing_else(host: SystemdHost) -> None:
     host.run("touch", "/etc/systemd/system/hyperhive-of-somebody-else.service")
     hive(host, "uninstall")

@@ -99,7 +99,7 @@ def restore(
     start = f"hive up --data-dir {data.root}{flag}"
     if (installed := Record.read()) and installed.data_dir == str(data.root):
         start = STARTS["systemd"]
-    say(f"Start it: {start}. Then look, and let them go on: hive resume --all")
+    say(f"Start it: {start}. Then look, and let them go on: hive resume --all --data-dir {data.root}")
 
 
 def _telling(steps: Steps, of: int, *, quiet: bool) -> Any:
