@@ -116,7 +116,7 @@ def test_every_rule_is_evaluated_without_an_error_and_a_healthy_hive_wakes_nobod
         lambda: {one["health"] for one in watched.get("rules")["groups"][0]["rules"]} == {"ok"}, within_s=WITHIN_S
     )
     assert len(group["rules"]) == (FOLDER / "alerts.yml").read_text().count("- alert: ")
-    assert watched.firing() == set()
+    wait_until(lambda: watched.firing() == set(), within_s=WITHIN_S)
 
 
 def queries() -> list[str]:
