@@ -3,6 +3,7 @@
 In place of `nixos-container`, which only NixOS has, a definer that writes the same file."""
 
 import asyncio
+import os
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -17,7 +18,13 @@ from tests.support.back_ends import SCRIPT, spec_in
 from tests.support.nspawn_host import agent_root
 from tests.support.waiting import eventually, until
 
+from hive_runtime.checkup import State, examine
+from hive_runtime.hive_id import hive_id
+from hive_supervisor.config import SupervisorSettings
+from hive_supervisor.doctor.registry import CHECKS
+from hive_supervisor.doctor.site import Site
 from hive_supervisor.errors import CannotStart
+from hive_supervisor.images.config import ImageSettings
 from hive_supervisor.runtimes.base import ContainerExit, ContainerSpec, Limits, User
 from hive_supervisor.runtimes.nixos import NixosRuntime
 from hive_supervisor.runtimes.nixos_container import flags
@@ -256,3 +263,21 @@ def test_a_machine_without_the_template_is_no_nixos(tmp_path: Path) -> None:
                 await made.start("ada")
 
     run(scenario)
+
+
+def test_the_doctor_finds_a_container_of_an_agent_that_is_not_there_and_ends_it(tmp_path: Path) -> None:
+    """Its definition, which only NixOS has, would go with `nixos-container destroy`."""
+    hive_id(tmp_path)
+    here = Site(tmp_path, SupervisorSettings(), ImageSettings(), os.environ)
+
+    async def scenario() -> None:
+        async with runtime(tmp_path) as (made, _):
+            await up(made, spec_in(tmp_path))
+
+    run(scenario)
+    (found,) = examine(CHECKS, here, only=["containers"]).findings
+    assert (found.part, found.state, found.mendable) == ("nixos", State.WRONG, True)
+    assert "the container ada is of ada, an agent that is not there, and runs" in found.text
+    mended = examine(CHECKS, here, only=["containers"], fix=True)
+    assert [one.state for one in mended.findings] == [State.OK]
+    assert systemctl("is-active", UNIT, check=False).strip() != "active"

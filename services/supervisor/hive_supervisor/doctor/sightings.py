@@ -13,9 +13,12 @@ from hive_contracts.errors import Unavailable
 from hive_supervisor.config import RuntimeChoice
 from hive_supervisor.doctor.site import Site
 from hive_supervisor.runtimes import docker, process, shim
+from hive_supervisor.runtimes.base import ContainerRuntime
+from hive_supervisor.runtimes.choose import Place
 from hive_supervisor.runtimes.docker_api import DockerApi, socket_path, why_not_reachable
 from hive_supervisor.runtimes.docker_config import AGENT, HIVE
 
+NIXOS_RECORD: Final = "nixos.json"
 SYSTEMD: Final = Path("/run/systemd/system")
 _UNIT: Final = re.compile(r"hive-(?P<hive>[0-9a-z]{12})-(?P<agent>[a-z0-9][a-z0-9_-]*)\.service")
 
@@ -37,7 +40,7 @@ class Sighting:
 def seen(site: Site) -> list[Sighting]:
     """What a back-end that does not answer has is not known; `runtimes` tells why it does not."""
     found = list(_processes(site))
-    for look in (_in_docker, _in_units):
+    for look in (_in_docker, _in_units, _in_nixos):
         try:
             found += asyncio.run(look(site))
         except Unavailable:
@@ -104,6 +107,37 @@ async def _remove_unit(address: str, unit: str) -> None:
         if (await bus.state(unit)).runs:
             await unit_control.end(bus, unit)
         await unit_control.forget(bus, unit)
+
+
+async def _in_nixos(site: Site) -> list[Sighting]:
+    """By the records in this hive's own folders, as of processes."""
+    if not any((site.data_dir / "agents").glob(f"*/{NIXOS_RECORD}")):
+        return []
+    async with aclosing(_nixos(site)) as runtime:
+        found = await runtime.list()
+    return [
+        Sighting(
+            name,
+            RuntimeChoice.NIXOS.value,
+            f"the container {name}",
+            own_id(site.data_dir),
+            one.running,
+            f"nixos-container destroy {name}",
+            partial(_remove_from_nixos, site, name),
+        )
+        for name, one in found.items()
+    ]
+
+
+async def _remove_from_nixos(site: Site, name: str) -> None:
+    async with aclosing(_nixos(site)) as runtime:
+        await runtime.remove(name)
+
+
+def _nixos(site: Site) -> ContainerRuntime:
+    from hive_supervisor.runtimes import nixos  # noqa: PLC0415  as above
+
+    return nixos.build(Place(site.data_dir, site.config, own_id(site.data_dir)))
 
 
 def _processes(site: Site) -> Iterator[Sighting]:
