@@ -15,6 +15,8 @@ SELECTED: Final = """() => {
   const field = document.activeElement;
   return field.value.slice(field.selectionStart, field.selectionEnd);
 }"""
+TOP: Final = "(one) => one.getBoundingClientRect().top"
+BOTTOM: Final = "(one) => one.getBoundingClientRect().bottom"
 RESET: Final = "() => htmx.trigger(document.getElementById('main'), 'sse:reset')"
 
 expect.set_options(timeout=20_000)  # of a machine that has much else to do
@@ -48,6 +50,8 @@ def test_what_needs_the_operator_is_answered_in_its_place(play: Callable[[Play],
         await page.locator(".need-flood").get_by_role("button", name="Dismiss").click()
         circle = page.locator(".need-loop")
         await circle.get_by_text("Write…").click()
+        button, box = circle.locator("summary"), circle.locator(".confirm-box")
+        assert 0 <= await box.evaluate(TOP) - await button.evaluate(BOTTOM) < 150
         await circle.locator("textarea").fill("That is enough of it.")
         await circle.get_by_role("button", name="Send").click()
         for seen in (page, other):
