@@ -2,9 +2,11 @@
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -134,6 +136,15 @@ def test_every_verb_has_a_mistake_in_the_table() -> None:
     without_arguments = {"down", "sign-in", "audit", "test", "drafts", "config", "rollback", "terminal"}
     tried = {line.split()[0] for line in MISTAKES}
     assert set(COMMANDS) - tried - without_arguments == set()
+
+
+def test_ctrl_c_while_it_is_still_loading_shows_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    command = [sys.executable, "-m", "hive_cli", "status"]
+    away = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # whatever this process was told to ignore
+    done = subprocess.run(command, env=away, capture_output=True, text=True, check=False, preexec_fn=heeds)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
 def test_a_closed_pipe_ends_it_without_a_word() -> None:

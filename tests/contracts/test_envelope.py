@@ -1,9 +1,13 @@
 """Envelopes: what goes in comes out, and nothing malformed gets further than `decode`."""
 
+import json
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hive_contracts.agents import AgentRecord, SpawnAgent
 from hive_contracts.envelope import Envelope, MalformedEnvelope
 from hive_contracts.messages import SendMessage
 from hive_contracts.registry import PAYLOADS
@@ -17,6 +21,29 @@ def test_an_envelope_survives_its_stream(payload: SendMessage, hop: int) -> None
     back = Envelope.decode(envelope.encode())
     assert back == envelope
     assert back.payload(SendMessage) == payload
+
+
+NEWER: dict[str, Any] = {
+    "name": "ada",
+    "engine": "scripted",
+    "container_since": "2026-01-02T03:04:05Z",
+    "created_at": "2026-01-02T03:04:05Z",
+    "a": 1,
+    "config": {
+        "b": 1,
+        "limits": {"c": 1, "pids": 99},
+        "policy": {"d": 1},
+        "mcp_servers": {"x": {"e": 1, "url": "http://x"}},
+    },
+}
+
+
+def test_what_a_newer_part_says_besides_is_skipped_at_any_depth() -> None:
+    """Else an older broker would take every agent for gone in the middle of a rolling restart."""
+    assert AgentRecord.read(json.dumps(NEWER)).config.limits.pids == 99
+    command = Envelope.of(SpawnAgent(name="ada"), source="operator", trace_id="t")
+    newer = command.model_copy(update={"data": {"name": "ada", "config": NEWER["config"]}})
+    assert newer.payload(SpawnAgent).config.limits.pids == 99
 
 
 @given(st.dictionaries(st.sampled_from(["id", "source", "type", "data", "time", "hop", "x"]), texts))

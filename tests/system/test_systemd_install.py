@@ -3,14 +3,17 @@
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.support.systemd_host import SystemdHost, systemd_host
+from tests.support.systemd_host import ROOT, SystemdHost, systemd_host
 from tests.support.waiting import wait_until
+
+from hive_runtime import VERSION
 
 pytestmark = [
     pytest.mark.system,
@@ -20,6 +23,8 @@ pytestmark = [
 
 DATA: Final = "/var/lib/hyperhive"
 WITHIN_S: Final = 90
+NEXT: Final = "0.2.0"
+SERVICE_PACKAGES: Final = tuple(f"services/{name}/hive_{name}" for name in ("broker", "supervisor", "dashboard"))
 EXPOSURE: Final = {"redis": 1.0, "broker": 1.0, "dashboard": 1.5, "supervisor": 7.0}
 """What `systemd-analyze security` may say at most; 10 is a service without any hardening."""
 
@@ -111,7 +116,7 @@ def test_an_installed_hive_runs_is_confined_and_outlives_its_supervisor(host: Sy
     host.run("systemctl", "restart", "hyperhive-supervisor.service")
     says(host, "under another supervisor")
     assert set(before) <= set(harnesses(host))
-    host.run("systemctl", "kill", "--signal=KILL", "hyperhive-broker.service")
+    host.run("systemctl", "kill", "--kill-whom=main", "--signal=KILL", "hyperhive-broker.service")
     says(host, "after the broker was killed")
 
 
@@ -159,6 +164,50 @@ def test_an_upgrade_writes_units_anew_and_a_changed_unit_is_not_thrown_away(host
     assert is_up(host)
     hive(host, "install", "--systemd")
     assert "# mine" not in host.run("cat", unit).stdout
+
+
+def test_services_of_the_next_release_take_over_one_by_one_while_a_turn_goes_on(host: SystemdHost) -> None:
+    newer = next_release(host)
+    hive(host, "--data-dir", DATA, "spawn", "ada")
+    before = harnesses(host)
+    hive(host, "--data-dir", DATA, "send", "ada", "!sleep 20\n!send operator through it all")
+    for unit in ("supervisor", "broker", "dashboard"):
+        folder = f"/etc/systemd/system/hyperhive-{unit}.service.d"
+        host.run(
+            "sh", "-c", f"mkdir {folder} && printf '[Service]\nEnvironment=PYTHONPATH={newer}\n' >{folder}/newer.conf"
+        )
+        host.run("systemctl", "daemon-reload")
+        host.run("systemctl", "restart", f"hyperhive-{unit}.service")
+        wait_until(lambda: is_up(host), within_s=WITHIN_S)
+        says(host, f"beside a newer {unit}")
+    assert ask(host, "status")["version"] == NEXT
+    wait_until(lambda: "through it all" in [one["body"] for one in ask(host, "inbox")["messages"]], within_s=WITHIN_S)
+    assert set(before) <= set(harnesses(host)), "no agent was restarted"
+    assert "malformed" not in journal(host)
+    host.run("sh", "-c", "rm -r /etc/systemd/system/hyperhive-*.service.d")
+    host.run("systemctl", "daemon-reload")
+    host.run("systemctl", "restart", *(f"hyperhive-{unit}.service" for unit in ("supervisor", "broker", "dashboard")))
+    wait_until(lambda: is_up(host), within_s=WITHIN_S)
+    says(host, "on the former release again")
+
+
+def next_release(host: SystemdHost) -> str:
+    """These sources with the next minor version, and a key of an agent's configuration that this one does not know."""
+    place = Path(f"{host.root}/opt/newer")
+    for folder in ("libs/contracts/hive_contracts", "libs/runtime/hive_runtime", *SERVICE_PACKAGES):
+        shutil.copytree(ROOT / folder, place / Path(folder).name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path, old, new in (
+        ("hive_runtime/__init__.py", f'VERSION: Final = "{VERSION}"', f'VERSION: Final = "{NEXT}"'),
+        (
+            "hive_contracts/models.py",
+            "    packages: tuple",
+            '    newer: str = "of the next release"\n    packages: tuple',
+        ),
+    ):
+        text = (place / path).read_text()
+        assert text.count(old) == 1
+        (place / path).write_text(text.replace(old, new))
+    return "/opt/newer"
 
 
 def test_what_was_restored_runs_in_the_place_of_what_was_there(host: SystemdHost) -> None:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -86,6 +86,11 @@ class AgentRecord(BaseModel):
     id_base: int | None = None
     model: AgentModel = Field(default_factory=AgentModel)
     config: AgentConfig = Field(default_factory=AgentConfig)
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """What a newer supervisor wrote besides is skipped at any depth. Raises `ValidationError`."""
+        return cls.model_validate_json(text, extra="ignore")
 
 
 class TurnState(StrEnum):

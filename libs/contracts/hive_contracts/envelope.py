@@ -75,9 +75,9 @@ class Envelope(BaseModel):
             raise MalformedEnvelope(str(error)) from error
 
     def payload(self, kind: builtins.type[P]) -> P:
-        """The data as `kind`. Raises `MalformedEnvelope`."""
+        """The data as `kind`; what a newer part wrote besides is skipped at any depth. Raises `MalformedEnvelope`."""
         try:
-            return kind.model_validate(self.data)
+            return kind.model_validate(self.data, extra="ignore")
         except ValidationError as error:
             raise MalformedEnvelope(f"{self.type}: {error}") from error
 

@@ -116,7 +116,7 @@ def _concerns_agents(entry: Entry) -> bool:
 
 def _parsed(name: str, text: str) -> AgentRecord | None:
     try:
-        return AgentRecord.model_validate_json(text)
+        return AgentRecord.read(text)
     except ValidationError:
         log.warning("registry entry is malformed", agent=name)
         return None

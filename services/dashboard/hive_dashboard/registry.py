@@ -46,7 +46,7 @@ async def read_agents(bus: Bus) -> dict[str, AgentView]:
     found = {}
     for name, text in (await bus.hash_all(streams.AGENTS)).items():
         try:
-            found[name] = AgentView.model_validate(AgentRecord.model_validate_json(text).model_dump() | {"name": name})
+            found[name] = AgentView.model_validate(AgentRecord.read(text).model_dump() | {"name": name})
         except ValidationError:
             log.warning("registry entry is malformed", agent=name)
     return found

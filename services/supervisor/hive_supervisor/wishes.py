@@ -62,7 +62,7 @@ class Looks:
 
     async def _agents(self) -> list[dict[str, Any]]:
         records = await self._bus.hash_all(streams.AGENTS)
-        return [await self._account(AgentRecord.model_validate_json(text)) for _, text in sorted(records.items())]
+        return [await self._account(AgentRecord.read(text)) for _, text in sorted(records.items())]
 
     async def _account(self, record: AgentRecord) -> dict[str, Any]:
         state = _state(await self._bus.hash_all(streams.state(record.name)))
