@@ -10,7 +10,7 @@ from hive_contracts.agents import TurnOutcome
 from hive_dashboard.hub import Hub
 from hive_dashboard.live import TAIL_EVENTS, Live, agent_topic
 from hive_dashboard.render import Renderer
-from hive_dashboard.turns import turns_of
+from hive_dashboard.turns import UNSHOWN, turns_of
 from hive_runtime.records.events import RecordedEvent
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -40,6 +40,12 @@ def test_a_turn_is_one_block_with_results_at_their_calls() -> None:
     assert [result.text for row in turn.rows for result in row.results] == ["README.md", "no such file"]
     assert turn.ending is not None
     assert turn.ending.outcome is TurnOutcome.OK
+
+
+def test_changes_of_state_and_answers_to_commands_are_no_part_of_the_stream() -> None:
+    others = [event(20 + at, kind, turn) for at, kind in enumerate(sorted(UNSHOWN)) for turn in ("t1", "")]
+    assert turns_of([*others, *STORY, *others]) == turns_of(STORY)
+    assert turns_of(others) == []
 
 
 def test_a_turn_whose_beginning_is_not_there_is_a_block_all_the_same() -> None:

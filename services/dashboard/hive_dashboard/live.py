@@ -8,18 +8,15 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from typing import Final
 
-from hive_contracts.agents import AgentStateChanged, CommandDone, CommandFailed
 from hive_contracts.envelope import MalformedEnvelope
 from hive_contracts.turns import MAX_PARTIAL, TurnEnded, TurnPartial, TurnToolCall, TurnToolResult
 from hive_dashboard.hub import Hub
 from hive_dashboard.render import Renderer
-from hive_dashboard.turns import Row, call_key, ending_of, row_of, turn_key, turns_of
+from hive_dashboard.turns import UNSHOWN, Row, call_key, ending_of, row_of, turn_key, turns_of
 from hive_runtime.records.events import RecordedEvent
 
 TAIL_EVENTS: Final = 200
 TAIL_CHARACTERS: Final = 512 * 1024
-UNSHOWN: Final = frozenset({AgentStateChanged.TYPE, CommandDone.TYPE, CommandFailed.TYPE})
-"""Events that change the page's header, or answer a command, and are no part of the turn stream."""
 
 
 def agent_topic(name: str) -> str:

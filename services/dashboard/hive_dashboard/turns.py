@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from markupsafe import Markup
 
-from hive_contracts.agents import TurnOutcome
+from hive_contracts.agents import AgentStateChanged, CommandDone, CommandFailed, TurnOutcome
 from hive_contracts.envelope import Envelope, MalformedEnvelope, Payload
 from hive_contracts.turns import (
     TurnEnded,
@@ -35,6 +35,8 @@ P = TypeVar("P", bound=Payload)
 
 _NO_CARD: Final = Card()
 _NOTHING: Final = Markup("")
+UNSHOWN: Final = frozenset({AgentStateChanged.TYPE, CommandDone.TYPE, CommandFailed.TYPE})
+"""Events that change the page's header, or answer a command, and are no part of the turn stream."""
 FOLD_AT: Final = 120
 """Results longer than this many characters are folded."""
 
@@ -134,6 +136,8 @@ def turns_of(events: Iterable[RecordedEvent], *, goes_on: bool = False) -> list[
     by_key: dict[str, Turn] = {}
     calls: dict[str, Row] = {}
     for event in events:
+        if event.type in UNSHOWN:
+            continue
         key = turn_key(event)
         turn = by_key.get(key) if key else None
         if turn is None:
