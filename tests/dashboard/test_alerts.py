@@ -79,6 +79,19 @@ def test_an_agent_that_floods_is_in_the_queue_until_it_is_dismissed(with_hive: W
     with_hive(scenario)
 
 
+def test_programs_list_and_dismiss_it_too(with_hive: WithHive) -> None:
+    async def scenario(hive: Opened) -> None:
+        await flood(hive)
+        await there(hive, "flood-ada")
+        (alert,) = (await hive.api.get("/api/v1/alerts")).json()["alerts"]
+        assert (alert["key"], alert["kind"], alert["agent"], alert["over"]) == ("flood-ada", "flood", "ada", False)
+        assert (await hive.api.post("/api/v1/alerts/flood-ada/dismiss")).json() == alert
+        assert "flood-ada" not in needs(hive)
+        assert (await hive.api.post("/api/v1/alerts/flood-ada/dismiss")).status_code == 404
+
+    with_hive(scenario)
+
+
 async def _loop(hive: Opened) -> str:
     """ada and hm1nd go on in a conversation that is then stopped; its id."""
     await hive.scene.send("ada", "hm1nd", "thanks")

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from tests.dashboard.opened import opened
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, until
 
 from hive_contracts import streams
 from hive_contracts.envelope import Envelope
@@ -48,6 +48,18 @@ def test_pages_stay_while_the_brokers_store_is_broken_and_when_it_is_new(tmp_pat
             await hive.dashboard.parts.snapshots.refresh()
             for path in ("/", "/agents/hm1nd", "/messages", "/questions", "/dead-letters"):
                 assert (await hive.browser.get(path)).status_code == 200, path
+
+    asyncio.run(scenario())
+
+
+def test_messages_are_there_while_the_store_of_alerts_cannot_be_read(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with opened(MemoryBus(), tmp_path) as hive:
+            await hive.scene.agent("hm1nd")
+            await hive.sees_agent("hm1nd")
+            hive.dashboard.parts.store.close()
+            await hive.scene.send("operator", "hm1nd", "are you there?")
+            await until(lambda: [one.body for one in hive.dashboard.parts.snapshots.current.flow] == ["are you there?"])
 
     asyncio.run(scenario())
 

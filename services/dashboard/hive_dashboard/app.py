@@ -14,6 +14,7 @@ from hive_dashboard import answers, openapi
 from hive_dashboard.api import (
     access,
     agents,
+    alerts,
     approvals,
     audit,
     configs,
@@ -124,7 +125,7 @@ def _routes() -> FastAPI:
 
 def _api() -> APIRouter:
     router = APIRouter(prefix=PREFIX, dependencies=[Depends(api_client)], responses=PROBLEMS)
-    about_agents = (stats, control, configs, kept, agents, messages, dead_letters, questions, approvals, drafts)
+    about_agents = (stats, control, configs, kept, agents, messages, dead_letters, questions, approvals, drafts, alerts)
     for noun in (status, *about_agents, retention, credentials, sign_in_links, access, audit, terminal_api):
         router.include_router(noun.router)
     return router

@@ -30,7 +30,7 @@ from hive_dashboard.text import one_line
 from hive_dashboard.threads import Thread, threads_of
 from hive_runtime.bus import Bus
 from hive_runtime.drain import ADVICE, Gauge
-from hive_runtime.errors import BusFull
+from hive_runtime.errors import BusFull, StoreUnavailable
 from hive_runtime.records.approvals import ApprovalReader
 from hive_runtime.records.messages import MessageReader
 from hive_runtime.records.threads import ThreadReader
@@ -271,8 +271,16 @@ class Snapshots:
             drafts=tuple(self._approvals.drafts()),
             questions=tuple(questions),
             closed=tuple(self._closed(snapshot.questions, questions)),
-            alerts=tuple(self._alerts.all()),
+            alerts=self._kept_alerts(snapshot),
         )
+
+    def _kept_alerts(self, before: Snapshot) -> tuple[Alert, ...]:
+        """Those of before while their store cannot be read: the page is more than they."""
+        try:
+            return tuple(self._alerts.all())
+        except StoreUnavailable as error:
+            log.warning("alerts cannot be read", reason=str(error))
+            return before.alerts
 
     def _wider_rights(self) -> dict[str, int]:
         """Of what waits: a commit never changes, so each is looked at once."""
