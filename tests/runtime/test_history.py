@@ -70,6 +70,21 @@ def test_windows_forwards_do_the_same(store: History) -> None:
     assert found == list(range(8, 491))
 
 
+def test_what_is_left_out_neither_ends_a_window_within_a_turn_nor_is_found(tmp_path: Path) -> None:
+    state = ("state.changed", "", {"text": "state"})
+    write(tmp_path / "events.sqlite", [one for event in turns(70, 7) for one in (event, state)])
+    store = History(tmp_path / "events.sqlite", without={"state.changed"})
+    windows = list(back(store))
+    assert sum(len(window.events) for window in windows) == 490
+    assert all(window.events[0].type == "turn.started" for window in windows)
+    assert all(window.events[-1].type == "turn.ended" for window in windows)
+    assert [window.older for window in windows] == [True] * (len(windows) - 1) + [False]
+    around = store.around(windows[0].events[3].id)
+    assert around.events[0].type == "turn.started"
+    assert not any(event.type == "state.changed" for event in around.events)
+    assert store.find("state").events == []
+
+
 def test_a_turn_that_is_longer_than_a_window_is_cut_and_said_to_go_on(tmp_path: Path) -> None:
     store = write(tmp_path / "events.sqlite", turns(1, 500))
     newest = store.newest()

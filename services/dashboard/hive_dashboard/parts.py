@@ -32,6 +32,7 @@ from hive_dashboard.store_answers import Answers
 from hive_dashboard.store_audit import AuditLog
 from hive_dashboard.store_terminals import TerminalSwitches
 from hive_dashboard.store_tokens import TokenStore
+from hive_dashboard.turns import UNSHOWN
 from hive_dashboard.views.shell import Flash
 from hive_runtime.bus import Bus
 from hive_runtime.records.approvals import ApprovalReader
@@ -100,7 +101,7 @@ class Parts:
 
     def history(self, agent: str) -> History:
         """The same, a window at a time."""
-        return History(self.data_dir / "agents" / agent / "events.sqlite")
+        return History(self.data_dir / "agents" / agent / "events.sqlite", without=UNSHOWN)
 
 
 class With:

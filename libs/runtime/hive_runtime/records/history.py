@@ -6,7 +6,7 @@ with a turn where that is near. A search looks through a bounded stretch and say
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice, takewhile
 from pathlib import Path
@@ -53,16 +53,20 @@ class Found:
 
 
 class History:
-    """Each call opens the store read-only, and finds nothing while it does not exist. Raises `StoreUnavailable`."""
+    """Each call opens the store read-only, and finds nothing while it does not exist. Raises `StoreUnavailable`.
 
-    def __init__(self, path: Path) -> None:
+    `without`: types of events as if they were not there; they stand among those of a turn, and belong to none.
+    """
+
+    def __init__(self, path: Path, *, without: Collection[str] = ()) -> None:
         self._path = path
+        self._without = without
 
     def newest(self, *, at_least: int = WINDOW_EVENTS) -> Window:
         with read_only(self._path) as db:
             if db is None:
                 return Window([])
-            taken = _take(db.execute("SELECT * FROM events ORDER BY number DESC"), at_least=at_least)
+            taken = _take(self._seen(db.execute("SELECT * FROM events ORDER BY number DESC")), at_least=at_least)
             return Window(taken.events[::-1], older=taken.more)
 
     def before(self, event_id: str, *, at_least: int = WINDOW_EVENTS) -> Window:
@@ -71,7 +75,7 @@ class History:
             here = _get(db, event_id)
             if db is None or here is None:
                 return Window([])
-            taken = _take(_back(db, event_id), at_least=at_least)
+            taken = _take(self._seen(_back(db, event_id)), at_least=at_least)
             goes_on = bool(taken.events) and _same_turn(taken.events[0], here.turn_id)
             return Window(taken.events[::-1], older=taken.more, newer=True, goes_on=goes_on)
 
@@ -79,7 +83,7 @@ class History:
         with read_only(self._path) as db:
             if db is None or _get(db, event_id) is None:
                 return Window([])
-            return _onwards(db, event_id, [])
+            return self._onwards(db, event_id, [])
 
     def around(self, event_id: str) -> Window:
         """From the beginning of the event's turn, where that is near, and on."""
@@ -87,9 +91,9 @@ class History:
             here = _get(db, event_id)
             if db is None or here is None:
                 return Window([])
-            rows = islice(_back(db, event_id), WINDOW_OVER)
+            rows = islice(self._seen(_back(db, event_id)), WINDOW_OVER)
             same = list(takewhile(lambda event: _same_turn(event, here.turn_id), map(event_of, rows)))
-            return _onwards(db, event_id, [*reversed(same), here])
+            return self._onwards(db, event_id, [*reversed(same), here])
 
     def beginning(self, turn_id: str) -> str:
         """The id of the event that began the turn; empty when it is not there, or no longer."""
@@ -106,11 +110,22 @@ class History:
             query = "SELECT max(number) + 1 AS number FROM events" if not before else f"SELECT {_NUMBER_OF} AS number"
             top = db.execute(query, {"cursor": before}).fetchone()["number"] or 0
             values = {"top": top, "floor": top - SEARCHED_EVENTS, "like": _like(words)}
-            events = list(islice(_holding(words, db.execute(_FIND, values)), FOUND_EVENTS))
+            events = list(islice(_holding(words, self._seen(db.execute(_FIND, values))), FOUND_EVENTS))
             if len(events) == FOUND_EVENTS:
                 return Found(events, events[-1].id)
             rest = db.execute(_REST, values).fetchone()
             return Found(events, rest["entry_id"] if rest else "")
+
+    def _onwards(self, db: sqlite3.Connection, event_id: str, begin: list[RecordedEvent]) -> Window:
+        query = f"SELECT * FROM events WHERE number > {_NUMBER_OF} ORDER BY number"  # noqa: S608 - constants only
+        taken = _take(self._seen(db.execute(query, {"cursor": event_id})))
+        events = [*begin, *taken.events]
+        goes_on = bool(events) and taken.next_turn is not None and _same_turn(events[-1], taken.next_turn)
+        older = bool(events) and next(iter(self._seen(_back(db, events[0].id))), None) is not None
+        return Window(events, older=older, newer=taken.more, goes_on=goes_on)
+
+    def _seen(self, rows: Iterable[sqlite3.Row]) -> Iterator[sqlite3.Row]:
+        return (row for row in rows if row["type"] not in self._without)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,15 +166,6 @@ def _back(db: sqlite3.Connection, event_id: str) -> Iterable[sqlite3.Row]:
 def _get(db: sqlite3.Connection | None, event_id: str) -> RecordedEvent | None:
     row = db.execute("SELECT * FROM events WHERE entry_id = :id", {"id": event_id}).fetchone() if db else None
     return event_of(row) if row else None
-
-
-def _onwards(db: sqlite3.Connection, event_id: str, begin: list[RecordedEvent]) -> Window:
-    query = f"SELECT * FROM events WHERE number > {_NUMBER_OF} ORDER BY number"  # noqa: S608 - constants only
-    taken = _take(db.execute(query, {"cursor": event_id}))
-    events = [*begin, *taken.events]
-    goes_on = bool(events) and taken.next_turn is not None and _same_turn(events[-1], taken.next_turn)
-    older = bool(events) and next(iter(_back(db, events[0].id)), None) is not None
-    return Window(events, older=older, newer=taken.more, goes_on=goes_on)
 
 
 def _take(rows: Iterable[sqlite3.Row], *, at_least: int = WINDOW_EVENTS) -> _Taken:

@@ -16,7 +16,7 @@ from hive_contracts.errors import NotFound
 from hive_dashboard.live import TAIL_EVENTS
 from hive_dashboard.pages.shell import known_agent
 from hive_dashboard.parts import Parts, PartsOf, SignedIn
-from hive_dashboard.turns import UNSHOWN, turns_of
+from hive_dashboard.turns import turns_of
 from hive_dashboard.views.turns import Hit, Search, TurnsFragment, TurnStream
 from hive_runtime.records.events import RecordedEvent
 from hive_runtime.records.history import Window, texts_of
@@ -77,7 +77,7 @@ async def search_in(parts: Parts, name: str, words: str, before: str) -> Search:
     words = words.strip()
     found = await asyncio.to_thread(parts.history(name).find, words, before=before)
     further = urlencode({"q": words, "before": found.further}) if found.further else ""
-    hits = tuple(_hit(event, words) for event in found.events if event.type not in UNSHOWN)
+    hits = tuple(_hit(event, words) for event in found.events)
     return Search(words, hits, f"/agents/{name}?{further}" if further else "")
 
 
