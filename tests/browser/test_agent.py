@@ -12,14 +12,22 @@ from tests.browser.stage import ARTIFACTS, PHONE, WIDE, Play, Stage, no_sideways
 from tests.browser.test_accessibility import source
 from tests.support.axe import violations
 
-from hive_contracts.envelope import Envelope
-from hive_contracts.turns import TurnEnded, TurnEvent, TurnStarted, TurnText, TurnToolCall, TurnToolResult
+from hive_contracts import streams
+from hive_contracts.agents import TurnOutcome
+from hive_contracts.envelope import Envelope, Payload
+from hive_contracts.turns import TurnEnded, TurnEvent, TurnPartial, TurnStarted, TurnText, TurnToolCall, TurnToolResult
+from hive_runtime.bus import Append, Batch
 from hive_runtime.records.events import EventWriter
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
 TURNS = 200
 LINES = 6
+HELD = 4000
+"""So many rows are in the page at most while it is read back."""
+
+PILED = 5000
+MANY = 200
 
 
 def history(data_dir: Path, *, first: int = 1_000_000, apart: int = 1) -> None:
@@ -33,6 +41,12 @@ def history(data_dir: Path, *, first: int = 1_000_000, apart: int = 1) -> None:
     told = [(f"{first + n * apart}-0", Envelope.of(event, source="hm1nd")) for n, event in enumerate(events)]
     with closing(EventWriter(data_dir / "agents" / "hm1nd" / "events.sqlite")) as writer:
         writer.record(told, position=told[-1][0])
+
+
+async def tell(stage: Stage, *events: Payload) -> None:
+    """Live events of hm1nd, all at once."""
+    told = [Append(streams.live("hm1nd"), Envelope.of(event, source="hm1nd")) for event in events]
+    await stage.scene.bus.write(Batch(appends=told))
 
 
 async def opened(stage: Stage, viewport: ViewportSize, path: str = "", *, script: bool = True) -> Page:
@@ -95,6 +109,73 @@ def test_the_open_stream_stays_small_and_what_left_it_comes_back(play: Callable[
         assert await log.locator(".row").count() <= 520
         await log.evaluate("log => { log.scrollTop = 0; }")
         await expect(log).to_contain_text("line 260.")
+
+    play(scenario)
+
+
+NODES = "log => [log.querySelectorAll('.row').length, log.querySelectorAll('*').length]"
+
+
+def test_who_reads_back_stays_where_they_are_while_thousands_of_rows_come(play: Callable[[Play], None]) -> None:
+    async def scenario(stage: Stage) -> None:
+        history(stage.process.data_dir)
+        page = await opened(stage, WIDE)
+        await stage.scene.send("operator", "hm1nd", "talk for long")
+        entry, message = await stage.scene.take("hm1nd")
+        turn = await stage.scene.begin("hm1nd", message)
+        await turn.say(TurnText, text="begun")
+        log, news = page.locator("#turns"), page.locator(".news")
+        await expect(log).to_contain_text("begun")
+        await log.evaluate("log => { log.scrollTop = log.scrollHeight / 2; }")
+        place = await log.evaluate(TOP_ROW)
+        before = (await log.evaluate(NODES))[0]
+        for first in range(0, PILED, 500):
+            await tell(stage, TurnPartial(turn_id=turn.id, text="lin"))  # shown word by word: no row of its own
+            await tell(
+                stage, *(TurnText(turn_id=turn.id, seq=n + 2, text=f"line {n}.") for n in range(first, first + 500))
+            )
+            await expect(news).to_have_text(f"↓ {first + 500} new", timeout=30_000)
+        rows, nodes = await log.evaluate(NODES)
+        assert before < rows <= HELD
+        assert nodes < 4 * HELD
+        assert await log.evaluate(TOP_ROW) == place
+        await turn.end(entry)
+        await news.click()
+        await expect(log).to_contain_text(f"line {PILED - 1}.")
+        await expect(news).to_be_hidden()
+        assert await log.evaluate("log => log.scrollHeight - log.scrollTop - log.clientHeight < 40")
+        assert (await log.evaluate(NODES))[0] < 600
+
+    play(scenario)
+
+
+def test_turns_that_left_the_open_stream_are_freed(play: Callable[[Play], None]) -> None:
+    async def scenario(stage: Stage) -> None:
+        page = await opened(stage, WIDE)
+        browser = await page.context.new_cdp_session(page)
+
+        async def counts() -> dict[str, int]:
+            await browser.send("HeapProfiler.collectGarbage")
+            return dict(await browser.send("Memory.getDOMCounters"))
+
+        async def many_turns(first: int) -> dict[str, int]:
+            for number in range(first, first + MANY):
+                about = {"turn_id": f"turn-{number}"}
+                await tell(
+                    stage,
+                    TurnStarted(**about, seq=0, sender="operator", prompt=f"task {number}.", engine="scripted"),
+                    TurnToolCall(**about, seq=1, call_id="a", name="Bash", input={"command": "true"}),
+                    TurnToolResult(**about, seq=2, call_id="a", text="done"),
+                    TurnEnded(**about, seq=3, outcome=TurnOutcome.OK, duration_ms=10),
+                )
+            await expect(page.locator("#turns")).to_contain_text(f"task {first + MANY - 1}.", timeout=30_000)
+            await expect(page.locator("#turns article").last.locator(".outcome")).to_be_visible()
+            return await counts()
+
+        before = await many_turns(0)
+        after = await many_turns(MANY)
+        assert after["nodes"] < before["nodes"] * 1.2
+        assert after["jsEventListeners"] < before["jsEventListeners"] * 1.2
 
     play(scenario)
 

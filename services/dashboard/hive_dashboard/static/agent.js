@@ -75,7 +75,7 @@
     further.replaceWith(fresh);
     htmx.process(fresh);
   };
-  const atEnd = (log) => log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+  const { atEnd, forget } = window.hive;
   let tidying = false;
   const tidy = () => {
     tidying = false;
@@ -89,10 +89,11 @@
       rows -= first.querySelectorAll(".row").length;
       turns -= 1;
       first.remove();
+      forget(first);
     }
     const first = log.querySelector(":scope > article");
     const own = [...first.querySelectorAll(":scope > .rows > .row")];
-    for (const row of own.slice(0, Math.max(0, rows - ROWS_KEPT))) row.remove();
+    for (const row of own.slice(0, Math.max(0, rows - ROWS_KEPT))) { row.remove(); forget(row); }
     const left = first.querySelector(":scope > .rows > .row[id^='e-']");
     const cut = own.length && own[0] !== first.querySelector(":scope > .rows > .row");
     if (cut) { first.removeAttribute("id"); first.classList.add("turn-part"); }
@@ -110,7 +111,7 @@
   document.addEventListener("htmx:sseMessage", (event) => {
     if (!event.target.closest("#turns") || tidying) return;
     tidying = true;
-    requestAnimationFrame(tidy);
+    setTimeout(tidy, 30); // no frame: a page in the background has none, and must stay small too
   });
   document.addEventListener("click", (event) => {
     if (event.target.closest("[data-news=turns]") && stream()?.dataset.behind) location.assign(location.pathname);

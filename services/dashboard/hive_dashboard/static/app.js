@@ -27,11 +27,17 @@
   // --- the connection: go on where we were, say when it is away ---
   const seen = new Map(); // address of a stream → id of the last event from it
   const addressOf = new WeakMap();
+  let current;
   htmx.createEventSource = (address) => {
     const last = seen.get(address);
     const source = new EventSource(last ? address.replace(/([?&]after=)[^&]*/, `$1${last}`) : address);
     addressOf.set(source, address);
+    current = source;
     return source;
+  };
+  // what left the page listens until it hears something: an event that nobody else hears ends that, and frees it
+  const forget = (gone) => {
+    for (const one of gone.querySelectorAll("[sse-swap]")) current?.dispatchEvent(new MessageEvent(one.getAttribute("sse-swap")));
   };
   const linkState = (since) => {
     const element = document.getElementById("link-state");
@@ -39,17 +45,25 @@
     element.hidden = !since;
     if (since) document.getElementById("link-since").textContent = since.toLocaleTimeString();
   };
-  let away, lost;
+  let warning, lost;
   document.addEventListener("htmx:sseError", () => {
     lost ??= new Date();
-    away ??= setTimeout(() => linkState(lost), 1500);
+    warning ??= setTimeout(() => linkState(lost), 1500);
   });
-  document.addEventListener("htmx:sseOpen", () => { clearTimeout(away); away = lost = undefined; linkState(); });
+  document.addEventListener("htmx:sseOpen", () => { clearTimeout(warning); warning = lost = undefined; linkState(); });
 
   // --- logs: stay at the end when there, else say how much is new ---
   const missed = new WeakMap();
-  const atEnd = (log) => log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-  const toEnd = (log) => { log.scrollTop = log.scrollHeight; tell(log, 0); };
+  const AWAY_MS = 250;
+  const away = new WeakSet(); // logs that are read further back: to ask each time lays out thousands of rows for each that comes
+  const atEnd = (log) => {
+    if (away.has(log)) return false;
+    if (log.scrollHeight - log.scrollTop - log.clientHeight < 40) return true;
+    away.add(log);
+    setTimeout(() => away.delete(log), AWAY_MS);
+    return false;
+  };
+  const toEnd = (log) => { away.delete(log); log.scrollTop = log.scrollHeight; tell(log, 0); };
   const tell = (log, count) => {
     missed.set(log, count);
     const button = document.querySelector(`[data-news="${log.id}"]`);
@@ -62,7 +76,7 @@
       if (log.dataset.followed) continue;
       log.dataset.followed = "yes";
       toEnd(log);
-      log.addEventListener("scroll", () => { if (atEnd(log)) tell(log, 0); }, { passive: true });
+      log.addEventListener("scroll", () => { away.delete(log); if (atEnd(log)) tell(log, 0); }, { passive: true });
     }
   };
   document.addEventListener("click", (event) => {
@@ -188,25 +202,27 @@
   const TURNS_KEPT = 200, ROWS_KEPT = 60, SETTLED_MS = 12000;
   const inserts = (target) => /^(before|after)(begin|end)$/.test(target.getAttribute("hx-swap") || "");
   let stuck = false, held;
+  const note = ({ lastEventId, currentTarget, target: source }) => {
+    const address = addressOf.get(source || currentTarget);
+    if (address && lastEventId) seen.set(address, lastEventId);
+  };
   document.addEventListener("htmx:sseBeforeMessage", (event) => {
+    note(event.detail); // also of what is held back
     const log = event.target.closest("[data-stick]");
     stuck = Boolean(log) && atEnd(log);
+    if (log && !stuck && inserts(event.target)) tell(log, (missed.get(log) || 0) + 1);
     held = inserts(event.target) ? undefined : keep(event.target);
     if (event.target.id === "flow") known = new Set([...event.target.children].map((row) => row.id));
   });
   document.addEventListener("htmx:sseMessage", (event) => {
     const { target } = event;
-    const { lastEventId, currentTarget, target: source } = event.detail;
-    const address = addressOf.get(source || currentTarget);
-    if (address && lastEventId) seen.set(address, lastEventId);
+    note(event.detail);
     if (held) restore(target, held);
     held = undefined;
     const log = target.closest("[data-stick]");
     if (log && stuck) {
-      while (log.children.length > TURNS_KEPT) log.firstElementChild.remove();
+      while (log.children.length > TURNS_KEPT) { const first = log.firstElementChild; first.remove(); forget(first); }
       toEnd(log);
-    } else if (log) {
-      tell(log, (missed.get(log) || 0) + 1);
     }
     if (target.id === "flow") sift(target);
     if (target.id === "flow" || target.id === "inbox") {
@@ -216,7 +232,7 @@
     if (target.id === "needs") { once(target); announce(target.lastElementChild); }
     if (target.querySelector(":scope > .settled")) setTimeout(() => clear(target.closest(".need")), SETTLED_MS);
     if (target.matches("[data-of]")) counts();
-    tick();
+    if (!log) tick();
   });
 
   // --- rows that are there twice, or that the filter leaves out, go again ---
@@ -332,5 +348,10 @@
 
   const settle = () => { followLogs(); counts(); notifyButton(); tick(); };
   document.addEventListener("DOMContentLoaded", settle);
-  document.addEventListener("htmx:afterSettle", settle);
+  let settling;
+  document.addEventListener("htmx:afterSettle", (event) => {
+    if (!event.target.closest?.("[data-stick]")) return settle();
+    settling ??= setTimeout(() => { settling = undefined; settle(); }, 50); // a stream settles with each row
+  });
+  window.hive = { atEnd, forget };
 })();
