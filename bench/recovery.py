@@ -26,6 +26,7 @@ from tests.support.hive import Hive, hive
 from tests.support.waiting import until
 
 from hive_cli.chaos.stage import PATIENT
+from hive_cli.paths import DataDir
 from hive_cli.stack import redis_embedded
 from hive_contracts import streams
 from hive_contracts.envelope import Envelope
@@ -97,7 +98,7 @@ class Watched:
             await asyncio.sleep(LOOK_S)
 
     async def is_up(self) -> None:
-        while await redis_embedded.answers(self.socket) != "ready":  # noqa: ASYNC110
+        while await redis_embedded.answers(DataDir(self.hive.data_dir), self.socket) != "ready":  # noqa: ASYNC110
             await asyncio.sleep(LOOK_S)
 
 
@@ -130,7 +131,7 @@ async def _new_harness(watched: Watched, former: int) -> float:
 async def restart(watched: Watched, number: int) -> dict[str, float]:
     os.kill(watched.hive.process_of(f"unixsocket:{watched.socket}"), signal.SIGKILL)
     killed = time.monotonic()
-    while await redis_embedded.answers(watched.socket) != "away":  # noqa: ASYNC110
+    while await redis_embedded.answers(DataDir(watched.hive.data_dir), watched.socket) != "away":  # noqa: ASYNC110
         await asyncio.sleep(0)
     await watched.is_up()
     up = time.monotonic()

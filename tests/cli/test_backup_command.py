@@ -1,11 +1,12 @@
 """`hive backup` and `hive restore` where no `hive up` runs: it is down, or others start its services."""
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ from hive_cli.stack.redis_briefly import embedded_redis
 from hive_cli.stack.redis_embedded import server_binary
 from hive_runtime.agent_settings import secret_file
 from hive_runtime.process import die_with_parent
+from hive_runtime.redis_bus import connect
+from hive_runtime.redis_url import RedisAddress
 from hive_supervisor.store import SupervisorStore
 
 Capture = pytest.CaptureFixture[str]
@@ -108,6 +111,21 @@ def test_what_is_there_is_not_overwritten_and_what_is_no_hive_is_not_backed_up(
     with lock.held(data):
         assert hive("backup", str(tmp_path / "new")) == 1  # somebody holds it, and no server answers
     assert not (tmp_path / "new").exists()
+
+
+def test_a_hive_that_is_down_and_takes_time_to_load_is_backed_up(data: DataDir, hive: Hive, tmp_path: Path) -> None:
+    with lock.held(data), embedded_redis(data, RedisSettings()) as address:
+        asyncio.run(_fill(address))
+    assert hive("backup", str(tmp_path / "x.tar.gz")) == 0
+
+
+async def _fill(address: RedisAddress) -> None:
+    async with aclosing(connect(address)) as redis:
+        for _ in range(20):
+            pipe = redis.pipeline(transaction=False)
+            for _ in range(2_000):
+                pipe.xadd("hive:events", {"data": "x" * 100})
+            await pipe.execute()
 
 
 @contextmanager

@@ -68,6 +68,8 @@ def test_a_locked_data_directory_names_the_pid(up: Up, tmp_path: Path) -> None:
         ("\n[redis]\nspeed = 3\n", "hive.toml:3: redis.speed: no such setting"),
         ("[brokr]\n", "hive.toml:1: unknown section [brokr]"),
         ("[redis]\nmaxmemory = 'lots'\n", "hive.toml:2: redis.maxmemory:"),
+        ("[dashboard]\nport = 'x'\n", "dashboard.port: 'x' is no number from 0 to 65535"),
+        ("[dashboard]\nport = 70000\n", "dashboard.port: 70000 is no number"),
     ],
 )
 def test_a_broken_settings_file_names_key_and_line(text: str, sentence: str, up: Up, tmp_path: Path) -> None:

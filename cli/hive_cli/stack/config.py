@@ -10,9 +10,11 @@ from pydantic import ConfigDict, Field
 
 from hive_cli.paths import DataDir
 from hive_runtime import settings
+from hive_runtime.errors import SettingsError
 
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 7000
+MAX_PORT: Final = 65_535
 
 
 class RedisSettings(settings.Settings):
@@ -45,7 +47,7 @@ def read(data: DataDir, environ: Mapping[str, str]) -> RedisSettings:
 
 
 def dashboard_place(data: DataDir, environ: Mapping[str, str], *, port: int | None) -> tuple[str, int]:
-    """Host and port: `--port` over variables over the file. A value of the wrong kind is left to the dashboard."""
+    """Host and port: `--port` over variables over the file. Raises `SettingsError` for what is no port."""
     _, tables = settings.read_file(data.settings)
     section = tables.get("dashboard")
     table: dict[str, Any] = section if isinstance(section, dict) else {}
@@ -63,6 +65,11 @@ def address_of(host: str, port: int) -> str:
 
 def _number(value: object) -> int:
     try:
-        return int(str(value))
+        number = int(str(value))
     except ValueError:
-        return DEFAULT_PORT
+        number = -1
+    if not 0 <= number <= MAX_PORT:
+        raise SettingsError(
+            f"dashboard.port: {value!r} is no number from 0 to {MAX_PORT}; look in hive.toml and HIVE_DASHBOARD_PORT"
+        )
+    return number

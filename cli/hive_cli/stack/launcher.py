@@ -90,6 +90,7 @@ class Launcher:
         """Until SIGINT, SIGTERM or SIGHUP. Raises `HiveError` when it cannot start or cannot go on."""
         data_dir.check_place(self._data)
         settings = config.read(self._data, self._environ)
+        place = config.dashboard_place(self._data, self._environ, port=self._options.port)
         if self._options.demo and self._options.engine == "claude":
             raise UsageProblem("--demo shows the product without a model; leave --engine claude out")
         if manager := manager_of(self._data):
@@ -100,7 +101,6 @@ class Launcher:
         data_dir.prepare(self._data)
         with lock.held(self._data):
             data_dir.check_room(self._data)
-            place = config.dashboard_place(self._data, self._environ, port=self._options.port)
             self._now.host, self._now.port = place[0], port.check_free(*place)
             self._report(f"data       {self._data.root}")
             await self._until_signal(self._serve(settings))
@@ -167,7 +167,7 @@ class Launcher:
     async def _wait_for_redis(self, server: Child, socket: Any) -> None:
         deadline = time.monotonic() + REDIS_TIMEOUT_S
         told = False
-        while (state := await redis_embedded.answers(socket)) != "ready":
+        while (state := await redis_embedded.answers(self._data, socket)) != "ready":
             if server.pid is None:
                 raise ChildFailed(f"{_redis_failure(last_reason(self._data.log('redis')))}; see `hive logs redis`")
             if state == "loading":

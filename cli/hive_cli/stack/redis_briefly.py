@@ -46,7 +46,7 @@ def embedded_redis(data: DataDir, settings: RedisSettings) -> Iterator[RedisAddr
 async def _until_ready(server: "subprocess.Popen[bytes]", socket: Path, data: DataDir) -> None:
     try:
         async with asyncio.timeout(START_S):
-            while await redis_embedded.answers(socket) != "ready":
+            while await redis_embedded.answers(data, socket) != "ready":
                 if server.poll() is not None:
                     raise Refused(f"the embedded Redis does not start: {last_reason(data.log('redis'))}")
                 await asyncio.sleep(POLL_S)

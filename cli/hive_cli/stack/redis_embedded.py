@@ -17,6 +17,8 @@ from hive_cli.stack.child import ChildSpec
 from hive_cli.stack.config import RedisSettings
 from hive_cli.stack.data_dir import write_private
 from hive_contracts.errors import Refused
+from hive_runtime import acl
+from hive_runtime.passwords import PasswordFiles
 
 MAX_SOCKET_PATH_BYTES: Final = 107
 SOCKET_NAME: Final = "redis.sock"
@@ -134,14 +136,24 @@ def _quoted(path: Path) -> str:
     return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-async def answers(socket: Path) -> str:
-    """`ready`, `loading` (its append-only file) or `away`. The default user is off, so NOAUTH is an answer too."""
+def _request(*words: str) -> bytes:
+    parts = [f"${len(word.encode())}\r\n{word}\r\n" for word in words]
+    return f"*{len(words)}\r\n{''.join(parts)}".encode()
+
+
+async def answers(data: DataDir, socket: Path) -> str:
+    """`ready`, `loading` (its append-only file) or `away`.
+
+    Who has not signed in is told so even while it loads, and so hears nothing of that.
+    """
     try:
         reader, writer = await asyncio.open_unix_connection(str(socket))
     except OSError:
         return "away"
+    password = PasswordFiles(data.secrets).path(acl.SUPERVISOR).read_text().strip()
     try:
-        writer.write(b"PING\r\n")
+        writer.write(_request("AUTH", acl.SUPERVISOR, password) + _request("PING"))
+        await reader.readline()
         reply = await reader.readline()
     except OSError:
         return "away"
