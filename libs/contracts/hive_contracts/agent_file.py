@@ -45,13 +45,13 @@ class Problem:
 
 
 class InvalidAgentFile(InvalidRequest):
-    """All that is wrong with a file, in the order of its lines."""
+    """All that is wrong with a file, in the order of its lines; in words alone where another service found it."""
 
     code = "invalid_agent_file"
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
-        super().__init__("; ".join(str(problem) for problem in problems))
-        self.problems = problems
+    def __init__(self, problems: tuple[Problem, ...] | str) -> None:
+        self.problems: tuple[Problem, ...] = () if isinstance(problems, str) else problems
+        super().__init__(problems if isinstance(problems, str) else "; ".join(map(str, problems)))
 
 
 def _value(text: str) -> str:
