@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from typing import Final
 
 WINDOW_S: Final = 0.02
-MAX_WINDOW_S: Final = 0.5
+LONGER_S: Final = 0.05
+"""So much longer the window gets at most: pieces are then long enough that writing them is not what takes the time."""
+
 KEEP_ALIVE_S: Final = 15.0
 RING_FRAMES: Final = 1_000
 RING_BYTES: Final = 512 * 1024
@@ -219,7 +221,7 @@ class Hub:
         self._ring(topic).add(frame, times=WATCHED if topic in self._followers else 1)
         self._dirty.add(topic)
         if self._flush is None:
-            self._flush = asyncio.get_running_loop().call_later(WINDOW_S + min(self._took, MAX_WINDOW_S), self._wake)
+            self._flush = asyncio.get_running_loop().call_later(WINDOW_S + min(self._took, LONGER_S), self._wake)
 
     def _wake(self) -> None:
         self._flush = None
