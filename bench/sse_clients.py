@@ -297,12 +297,12 @@ def run(options: argparse.Namespace) -> bool:
         "sse-starlette": sse_starlette,
     }
     found: dict[str, list[Figures]] = {name: [] for name in sides}
-    with redis_server() as redis:
-        for _ in range(options.rounds):
-            for name, side in sides.items():
+    for _ in range(options.rounds):
+        for name, side in sides.items():
+            with redis_server() as redis:
                 figures = side(redis, options)
-                found[name].append(figures)
-                print(figures.line(name), f" load {os.getloadavg()[0]:.1f}", flush=True)
+            found[name].append(figures)
+            print(figures.line(name), f" load {os.getloadavg()[0]:.1f}", flush=True)
     ours, theirs = (_middle(found[name]) for name in sides)
     print(
         f"p99 {ours.p99:.1f} ms (aim {AIM_P99_MS:.0f}); delivered {ours.delivered:.1%} against {theirs.delivered:.1%}; "
