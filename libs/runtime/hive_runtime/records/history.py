@@ -24,9 +24,10 @@ SEARCHED_EVENTS: Final = 20_000
 FOUND_EVENTS: Final = 50
 
 _NUMBER_OF: Final = "(SELECT number FROM events WHERE entry_id = :cursor)"
+_SEEN: Final = "SELECT * FROM events WHERE type NOT IN (SELECT value FROM json_each(:without))"
 
-_FIND: Final = """
-SELECT * FROM events WHERE number < :top AND number >= :floor AND data LIKE :like ESCAPE '\\' ORDER BY number DESC
+_FIND: Final = f"""
+{_SEEN} AND number < :top AND number >= :floor AND data LIKE :like ESCAPE '\\' ORDER BY number DESC
 """
 _REST: Final = """
 SELECT entry_id FROM events WHERE number >= :floor AND EXISTS (SELECT 1 FROM events WHERE number < :floor)
@@ -60,13 +61,13 @@ class History:
 
     def __init__(self, path: Path, *, without: Collection[str] = ()) -> None:
         self._path = path
-        self._without = without
+        self._without = json.dumps(sorted(without))
 
     def newest(self, *, at_least: int = WINDOW_EVENTS) -> Window:
         with read_only(self._path) as db:
             if db is None:
                 return Window([])
-            taken = _take(self._seen(db.execute("SELECT * FROM events ORDER BY number DESC")), at_least=at_least)
+            taken = _take(self._seen(db, f"{_SEEN} ORDER BY number DESC"), at_least=at_least)
             return Window(taken.events[::-1], older=taken.more)
 
     def before(self, event_id: str, *, at_least: int = WINDOW_EVENTS) -> Window:
@@ -75,7 +76,7 @@ class History:
             here = _get(db, event_id)
             if db is None or here is None:
                 return Window([])
-            taken = _take(self._seen(_back(db, event_id)), at_least=at_least)
+            taken = _take(self._back(db, event_id), at_least=at_least)
             goes_on = bool(taken.events) and _same_turn(taken.events[0], here.turn_id)
             return Window(taken.events[::-1], older=taken.more, newer=True, goes_on=goes_on)
 
@@ -91,7 +92,7 @@ class History:
             here = _get(db, event_id)
             if db is None or here is None:
                 return Window([])
-            rows = islice(self._seen(_back(db, event_id)), WINDOW_OVER)
+            rows = islice(self._back(db, event_id), WINDOW_OVER)
             same = list(takewhile(lambda event: _same_turn(event, here.turn_id), map(event_of, rows)))
             return self._onwards(db, event_id, [*reversed(same), here])
 
@@ -110,22 +111,25 @@ class History:
             query = "SELECT max(number) + 1 AS number FROM events" if not before else f"SELECT {_NUMBER_OF} AS number"
             top = db.execute(query, {"cursor": before}).fetchone()["number"] or 0
             values = {"top": top, "floor": top - SEARCHED_EVENTS, "like": _like(words)}
-            events = list(islice(_holding(words, self._seen(db.execute(_FIND, values))), FOUND_EVENTS))
+            events = list(islice(_holding(words, self._seen(db, _FIND, **values)), FOUND_EVENTS))
             if len(events) == FOUND_EVENTS:
                 return Found(events, events[-1].id)
             rest = db.execute(_REST, values).fetchone()
             return Found(events, rest["entry_id"] if rest else "")
 
     def _onwards(self, db: sqlite3.Connection, event_id: str, begin: list[RecordedEvent]) -> Window:
-        query = f"SELECT * FROM events WHERE number > {_NUMBER_OF} ORDER BY number"  # noqa: S608 - constants only
-        taken = _take(self._seen(db.execute(query, {"cursor": event_id})))
+        taken = _take(self._seen(db, f"{_SEEN} AND number > {_NUMBER_OF} ORDER BY number", cursor=event_id))
         events = [*begin, *taken.events]
         goes_on = bool(events) and taken.next_turn is not None and _same_turn(events[-1], taken.next_turn)
-        older = bool(events) and next(iter(self._seen(_back(db, events[0].id))), None) is not None
+        older = bool(events) and next(self._back(db, events[0].id), None) is not None
         return Window(events, older=older, newer=taken.more, goes_on=goes_on)
 
-    def _seen(self, rows: Iterable[sqlite3.Row]) -> Iterator[sqlite3.Row]:
-        return (row for row in rows if row["type"] not in self._without)
+    def _back(self, db: sqlite3.Connection, event_id: str) -> Iterator[sqlite3.Row]:
+        return self._seen(db, f"{_SEEN} AND number < {_NUMBER_OF} ORDER BY number DESC", cursor=event_id)
+
+    def _seen(self, db: sqlite3.Connection, query: str, **values: Any) -> Iterator[sqlite3.Row]:
+        """sqlite itself passes over what is left out: an agent may tell of nothing else, a million times."""
+        return iter(db.execute(query, {**values, "without": self._without}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +160,6 @@ def _holding(words: str, rows: Iterable[sqlite3.Row]) -> Iterator[RecordedEvent]
     for event in map(event_of, rows):
         if any(words.lower() in text.lower() for text in texts_of(event.data)):
             yield event
-
-
-def _back(db: sqlite3.Connection, event_id: str) -> Iterable[sqlite3.Row]:
-    query = f"SELECT * FROM events WHERE number < {_NUMBER_OF} ORDER BY number DESC"  # noqa: S608 - constants only
-    return db.execute(query, {"cursor": event_id})
 
 
 def _get(db: sqlite3.Connection | None, event_id: str) -> RecordedEvent | None:
