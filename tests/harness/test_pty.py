@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+import signal
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,15 @@ def test_programs_learn_of_a_new_size(tmp_path: Path) -> None:
     on_a_pty(tmp_path, scenario)
 
 
+@pytest.fixture(params=[signal.SIG_DFL, signal.SIG_IGN], ids=["heard", "ignored"])
+def interrupts(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What this process does with an interrupt, which whom it starts inherits."""
+    before = signal.signal(signal.SIGINT, request.param)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
 def test_an_interrupt_ends_the_program_and_not_the_shell(tmp_path: Path) -> None:
     async def scenario(pty: Pty) -> None:
         await pty.write(b"sh -c \"echo be''gin; exec sleep 100\"; echo not''reached\r")

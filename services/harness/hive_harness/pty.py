@@ -20,6 +20,7 @@ from hive_harness.engine import as_user
 from hive_runtime.process import die_with_parent
 
 SHELLS: Final = ("/bin/bash", "/usr/bin/bash", "/run/current-system/sw/bin/bash", "/bin/sh")
+TYPED: Final = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGHUP)
 CLOSE_S: Final = 1.0
 """How long what runs in it has after SIGHUP, in seconds."""
 
@@ -98,6 +99,9 @@ async def _spawn(slave: int, *, env: Mapping[str, str], cwd: Path, uid: int | No
 
     def prepare() -> None:
         die()
+        for number in TYPED:  # what a script starts with `&` hears none of them, nor does what that starts
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
     return await asyncio.create_subprocess_exec(
