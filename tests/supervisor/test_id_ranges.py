@@ -7,11 +7,11 @@ from hive_supervisor.config import FIRST_ID
 from hive_supervisor.id_ranges import SPAN, Claim, claim, others
 
 
-def hive(tmp_path: Path, name: str, wanted: int = FIRST_ID, *, has_agents: bool = False) -> Claim:
+def hive(tmp_path: Path, name: str, wanted: int = FIRST_ID, *, given: int | None = None) -> Claim:
     data_dir = tmp_path / name
     data_dir.mkdir(exist_ok=True)
     (data_dir / "hive.id").write_text(f"id-of-{name}")
-    return claim(f"id-of-{name}", data_dir, wanted, has_agents=has_agents, place=tmp_path / "ids")
+    return claim(f"id-of-{name}", data_dir, wanted, given=given, place=tmp_path / "ids")
 
 
 def test_a_second_hive_counts_from_elsewhere_and_each_stays_where_it_is(tmp_path: Path) -> None:
@@ -32,10 +32,17 @@ def test_what_a_hive_had_is_free_once_it_is_gone(tmp_path: Path) -> None:
 
 def test_one_that_has_agents_there_already_is_told(tmp_path: Path) -> None:
     hive(tmp_path, "a")
-    found = hive(tmp_path, "b", has_agents=True)
+    found = hive(tmp_path, "b", given=FIRST_ID)
     assert found.first == FIRST_ID
     assert f"that in {tmp_path / 'a'} share user ids" in found.clash
     assert "set first_uid" in found.clash
+
+
+def test_one_that_was_restored_counts_from_where_its_agents_are(tmp_path: Path) -> None:
+    far = FIRST_ID + 3 * SPAN
+    assert hive(tmp_path, "a", given=far) == Claim(far)
+    assert hive(tmp_path, "b") == Claim(FIRST_ID)
+    assert str(tmp_path / "a") in hive(tmp_path, "c", given=far).clash
 
 
 def test_what_the_settings_say_holds_and_a_clash_is_told(tmp_path: Path) -> None:

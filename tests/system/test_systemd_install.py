@@ -164,6 +164,7 @@ def test_an_upgrade_writes_units_anew_and_a_changed_unit_is_not_thrown_away(host
     assert is_up(host)
     hive(host, "install", "--systemd")
     assert "# mine" not in host.run("cat", unit).stdout
+    wait_until(lambda: is_up(host), within_s=WITHIN_S)
 
 
 def test_services_of_the_next_release_take_over_one_by_one_while_a_turn_goes_on(host: SystemdHost) -> None:
@@ -194,6 +195,7 @@ def test_services_of_the_next_release_take_over_one_by_one_while_a_turn_goes_on(
 def next_release(host: SystemdHost) -> str:
     """These sources with the next minor version, and a key of an agent's configuration that this one does not know."""
     place = Path(f"{host.root}/opt/newer")
+    shutil.rmtree(place, ignore_errors=True)
     for folder in ("libs/contracts/hive_contracts", "libs/runtime/hive_runtime", *SERVICE_PACKAGES):
         shutil.copytree(ROOT / folder, place / Path(folder).name, ignore=shutil.ignore_patterns("__pycache__"))
     for path, old, new in (

@@ -28,15 +28,15 @@ class Claim:
     clash: str = ""
 
 
-def claim(hive_id: str, data_dir: Path, wanted: int, *, has_agents: bool, place: Path = PLACE) -> Claim:
+def claim(hive_id: str, data_dir: Path, wanted: int, *, given: int | None = None, place: Path = PLACE) -> Claim:
     """From `wanted` on, unless that is the default and another hive's: then from the first place that is free.
 
-    A hive that counts from somewhere already goes on there, and so does one that has agents. Where nothing can be
-    written down, none is known.
+    A hive that counts from somewhere already goes on there; so does one whose agents have ids from `given` on, as in a
+    data directory that was restored. Where nothing can be written down, none is known.
     """
     try:
         with _locked(place):
-            return _claim(hive_id, data_dir, wanted, has_agents=has_agents, place=place)
+            return _claim(hive_id, data_dir, wanted, given=given, place=place)
     except OSError:
         return Claim(wanted)
 
@@ -51,15 +51,15 @@ def known(place: Path = PLACE) -> dict[str, Path]:
     return {name: folder for name, folder, _ in _written(place) if _lives(folder, name)}
 
 
-def _claim(hive_id: str, data_dir: Path, wanted: int, *, has_agents: bool, place: Path) -> Claim:
+def _claim(hive_id: str, data_dir: Path, wanted: int, *, given: int | None, place: Path) -> Claim:
     taken = others(hive_id, place)
     for name, folder, _ in list(_written(place)):
         if name != hive_id and folder not in taken:
             (place / name).unlink(missing_ok=True)
-    own = next((first for name, _, first in _written(place) if name == hive_id), None)
+    own = next((first for name, _, first in _written(place) if name == hive_id), given)
     first = own if own is not None and wanted == FIRST_ID else wanted
     clash = _clash(first, taken)
-    if clash and own is None and not has_agents and wanted == FIRST_ID:
+    if clash and own is None and wanted == FIRST_ID:
         free = next((start for start in range(FIRST_ID, LAST_FIRST_ID, SPAN) if not _clash(start, taken)), None)
         first, clash = (free, "") if free is not None else (first, clash)
     _write(place / hive_id, data_dir, first)

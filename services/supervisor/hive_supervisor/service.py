@@ -12,6 +12,7 @@ import structlog
 
 from hive_runtime.beat import beat
 from hive_runtime.drain import Gauge
+from hive_runtime.errors import StoreUnavailable
 from hive_runtime.hive_id import hive_id
 from hive_runtime.records.approvals import ApprovalWriter
 from hive_runtime.redis_admin import RedisAdmin
@@ -37,7 +38,7 @@ from hive_supervisor.retention.sweep import Sweep
 from hive_supervisor.rotation import Rotation
 from hive_supervisor.runtimes.choose import Choice, Place, choose
 from hive_supervisor.server import Server
-from hive_supervisor.store import SupervisorStore
+from hive_supervisor.store import SupervisorStore, ids_of
 from hive_supervisor.wishes import Looks
 
 DEPLOY_MARGIN_S: Final = 15.0
@@ -79,8 +80,11 @@ def _claim(premises: Premises) -> Claim:
     wanted = premises.config.first_uid
     if os.geteuid() != 0:
         return Claim(wanted)
-    has_agents = (premises.data_dir / "supervisor.sqlite").exists()
-    return claim(hive_id(premises.data_dir), premises.data_dir, wanted, has_agents=has_agents)
+    try:
+        given = min(ids_of(premises.data_dir / "supervisor.sqlite").values(), default=None)
+    except StoreUnavailable:
+        given = wanted  # whoever its agents are
+    return claim(hive_id(premises.data_dir), premises.data_dir, wanted, given=given)
 
 
 async def serve(

@@ -15,7 +15,7 @@ from hive_contracts.agents import Desired, Engine, Role
 from hive_contracts.errors import Refused
 from hive_contracts.models import AgentConfig
 from hive_runtime.records.messages import from_milliseconds, milliseconds
-from hive_runtime.store import Store
+from hive_runtime.store import Store, read_only
 from hive_supervisor.config import END_OF_IDS, FIRST_ID
 from hive_supervisor.life import Life
 from hive_supervisor.runtimes.base import IDS
@@ -58,6 +58,13 @@ class Answer:
 
     code: str = ""
     reason: str = ""
+
+
+def ids_of(path: Path) -> dict[str, int]:
+    """Each agent's first id, of a store that may not be there. Raises `StoreUnavailable`."""
+    with read_only(path) as db:
+        rows = db.execute("SELECT name, id_base FROM agents WHERE id_base > 0").fetchall() if db else []
+    return {row["name"]: row["id_base"] for row in rows}
 
 
 class SupervisorStore:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from hive_runtime.checkup import Finding, State
-from hive_runtime.store import read_only
 from hive_supervisor import id_ranges
 from hive_supervisor.doctor.site import Site
 from hive_supervisor.runtimes.base import IDS
+from hive_supervisor.store import ids_of
 
 SUBORDINATE: Final = (Path("/etc/subuid"), Path("/etc/subgid"))
 
@@ -37,9 +37,7 @@ def look(site: Site) -> Iterator[Finding]:
 
 
 def _agents(data_dir: Path) -> dict[str, Range]:
-    with read_only(data_dir / "supervisor.sqlite") as db:
-        rows = db.execute("SELECT name, id_base FROM agents WHERE id_base IS NOT NULL").fetchall() if db else []
-    return {row["name"]: (row["id_base"], row["id_base"] + IDS) for row in rows}
+    return {name: (first, first + IDS) for name, first in ids_of(data_dir / "supervisor.sqlite").items()}
 
 
 def _taken() -> dict[str, Range]:
