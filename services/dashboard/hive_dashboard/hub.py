@@ -3,8 +3,8 @@
 A page names the cursor of what it shows and gets everything after it. Whoever falls behind the ring, or comes with a
 cursor of a former process, gets one `reset` event and renders anew: nothing is guessed and no queue grows. Writes are
 coalesced: a client is woken at most once in a window and takes all that is there in one piece, which is put together
-once for all that stand at the same place. The window grows by the time that it took to serve all of them, so that a
-machine with much to do writes less often, and what it writes is longer.
+once for all that stand at the same place. What comes while they are served waits for the next window: a machine with
+much to do writes less often, and what it writes is longer.
 """
 
 import asyncio
@@ -14,10 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
 
-WINDOW_S: Final = 0.02
-LONGER_S: Final = 0.05
-"""So much longer the window gets at most: pieces are then long enough that writing them is not what takes the time."""
-
+WINDOW_S: Final = 0.01
 KEEP_ALIVE_S: Final = 15.0
 RING_FRAMES: Final = 1_000
 RING_BYTES: Final = 512 * 1024
@@ -133,7 +130,6 @@ class Hub:
         self._flush: asyncio.TimerHandle | None = None
         self._beat: asyncio.TimerHandle | None = None
         self._over = asyncio.Event()  # for those who were told to start anew: no news, only the beat
-        self._took = 0.0
         self._closed = False
         self._followers: dict[str, int] = {}
 
@@ -221,19 +217,13 @@ class Hub:
         self._ring(topic).add(frame, times=WATCHED if topic in self._followers else 1)
         self._dirty.add(topic)
         if self._flush is None:
-            self._flush = asyncio.get_running_loop().call_later(WINDOW_S + min(self._took, LONGER_S), self._wake)
+            self._flush = asyncio.get_running_loop().call_later(WINDOW_S, self._wake)
 
     def _wake(self) -> None:
         self._flush = None
         for topic in self._dirty:
             self._rings[topic].wake()
         self._dirty.clear()
-        loop = asyncio.get_running_loop()
-        loop.call_soon(self._served, loop.time())
-
-    def _served(self, began: float) -> None:
-        """Its turn comes after that of all who were woken."""
-        self._took = asyncio.get_running_loop().time() - began
 
 
 def _frame(number: int, event: str, render: Callable[[], str] | str, weight: int) -> Frame:
