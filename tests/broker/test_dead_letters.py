@@ -155,6 +155,7 @@ def test_a_notice_that_dies_makes_no_further_notice(in_ward: InWard) -> None:
     in_ward(scenario)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "outcome",
     [outcome for outcome, follows in CONSEQUENCES.items() if not follows.counts and not is_done(outcome)],
@@ -223,6 +224,7 @@ def test_an_agent_cannot_give_up_what_is_anothers(in_ward: InWard) -> None:
     in_ward(scenario)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True], ids=["before", "reply lost"])
 def test_a_crash_at_any_step_of_giving_up_loses_and_repeats_nothing(in_ward: InWard, *, after: bool) -> None:
     async def scenario(ward: Ward) -> None:

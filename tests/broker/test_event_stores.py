@@ -85,6 +85,7 @@ def test_a_store_that_cannot_even_be_opened_ends_nobody_elses_record(on_bus: OnB
     on_bus(scenario)
 
 
+@pytest.mark.slow
 def test_the_store_of_a_silent_agent_is_closed_and_what_it_says_then_is_recorded(
     on_bus: OnBus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +111,7 @@ def test_the_store_of_a_silent_agent_is_closed_and_what_it_says_then_is_recorded
     on_bus(scenario)
 
 
+@pytest.mark.slow
 def test_of_many_silent_agents_no_store_stays_open(on_bus: OnBus, tmp_path: Path) -> None:
     names = [f"agent-{number}" for number in range(30)]
 

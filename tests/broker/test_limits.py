@@ -269,6 +269,7 @@ def test_the_operator_may_write_into_a_conversation_of_others(with_limits: Open)
     with_limits(scenario, trace_messages=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True], ids=["before", "reply lost"])
 def test_a_crash_at_any_step_stops_a_loop_once(with_limits: Open, *, after: bool) -> None:
     async def scenario(post: Post) -> None:

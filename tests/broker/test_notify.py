@@ -154,6 +154,7 @@ def test_a_fact_told_twice_makes_one_message(on_bus: OnBus, tmp_path: Path) -> N
     in_hive(on_bus, scenario)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("calls", range(6))
 def test_wherever_the_broker_dies_the_message_comes_once(calls: int, on_bus: OnBus, tmp_path: Path) -> None:
     async def scenario(bus: Bus) -> None:

@@ -82,6 +82,7 @@ def test_without_its_passphrase_a_hive_comes_back_without_keys(data: DataDir, hi
     assert not (again / "secrets" / "model-key").exists()
 
 
+@pytest.mark.slow
 def test_a_settings_file_with_a_password_is_in_no_archive_in_clear(
     data: DataDir, hive: Hive, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -113,6 +114,7 @@ def test_what_is_there_is_not_overwritten_and_what_is_no_hive_is_not_backed_up(
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_a_hive_that_is_down_and_takes_time_to_load_is_backed_up(data: DataDir, hive: Hive, tmp_path: Path) -> None:
     with lock.held(data), embedded_redis(data, RedisSettings()) as address:
         asyncio.run(_fill(address))

@@ -130,6 +130,7 @@ def test_a_list_that_goes_on_says_so(api: FakeApi, hive: Hive, capsys: Capture) 
     assert "There are older ones" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_an_image_that_is_not_there_is_said_before_it_is_asked_about(hive: Hive, capsys: Capture) -> None:
     assert hive("image", "remove", "0.1.0-none") == 3
     assert "there is no image '0.1.0-none'" in capsys.readouterr().err

@@ -79,6 +79,7 @@ def in_fish(place: Path, name: str) -> Complete:
     return complete
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", [in_bash, in_fish], ids=["bash", "fish"])
 def test_verbs_options_values_and_agents_are_completed(
     place: Path, name: str, shell: Callable[[Path, str], Complete]
@@ -119,6 +120,7 @@ class Zsh:
         os.close(self._terminal)
 
 
+@pytest.mark.slow
 def test_zsh_completes_the_same(place: Path, name: str) -> None:
     zsh, anew = Zsh(place, name), "\x15"
     try:

@@ -230,6 +230,7 @@ def test_a_clock_behind_what_was_written_is_wrong(tmp_path: Path) -> None:
     assert one(tmp_path, "clock").state is State.WRONG
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a small disk; run it as root")
 @pytest.mark.parametrize(("size_mb", "state"), [(32, "wrong"), (500, "note")])
 def test_a_disk_that_is_nearly_full_is_told_before_and_after_it_is_too_late(

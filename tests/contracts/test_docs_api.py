@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from hive_dashboard.app import described
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
@@ -20,6 +22,7 @@ def row(method: str, path: str, call: dict[str, Any]) -> str:
     return f"| `{method}` | `{path.removeprefix('/api/v1')}` | {words} |"
 
 
+@pytest.mark.slow
 def test_the_page_has_a_row_for_every_call_and_no_other() -> None:
     wanted = sorted(row(*where, call) for where, call in calls().items())
     found = sorted(

@@ -55,6 +55,7 @@ async def there(hive: Opened, key: str) -> Need:
     return needs(hive)[key]
 
 
+@pytest.mark.slow
 def test_an_agent_that_floods_is_in_the_queue_until_it_is_dismissed(with_hive: WithHive) -> None:
     async def scenario(hive: Opened) -> None:
         await flood(hive)
@@ -195,6 +196,7 @@ def test_it_outlives_the_dashboard_and_what_happened_meanwhile_is_made_up_for(tm
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_a_message_page_is_found_by_its_conversation_too(with_hive: WithHive) -> None:
     async def scenario(hive: Opened) -> None:
         await hive.scene.agent("lin")

@@ -133,6 +133,7 @@ def test_another_agents_word_is_no_answer(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("verb", "state", "remark"),
     [

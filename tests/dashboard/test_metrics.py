@@ -298,6 +298,7 @@ def test_prometheus_takes_configuration_and_rules(tmp_path: Path) -> None:
     assert f"{(tmp_path / 'alerts.yml').read_text().count('- alert: ')} rules found" in said
 
 
+@pytest.mark.slow
 def test_each_alert_fires_when_its_story_says_so_and_not_before(tmp_path: Path) -> None:
     stories = Path(__file__).with_name("alerts.yml").read_text()
     shutil.copy(FOLDER / "alerts.yml", tmp_path)

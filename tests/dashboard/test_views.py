@@ -43,6 +43,7 @@ def names_used(template: str) -> set[str]:
     return used - set(environment.globals)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS, ids=[view.__name__ for view in VIEWS])
 def test_a_template_uses_exactly_the_fields_of_its_dataclass(view: Any) -> None:
     assert names_used(view.TEMPLATE) == {item.name for item in fields(view)}

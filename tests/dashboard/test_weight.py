@@ -5,6 +5,7 @@ import gzip
 import re
 from pathlib import Path
 
+import pytest
 from tests.dashboard.opened import opened
 
 from hive_dashboard.render import STATIC
@@ -13,6 +14,7 @@ from hive_runtime.memory_bus import MemoryBus
 MOST_BYTES = 60 * 1024
 
 
+@pytest.mark.slow
 def test_scripts_and_styles_of_the_first_page_are_small(tmp_path: Path) -> None:
     async def main() -> None:
         async with opened(MemoryBus(), tmp_path) as hive:

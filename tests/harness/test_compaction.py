@@ -131,6 +131,7 @@ def test_by_hand_it_tells_what_came_of_it_also_while_paused(tmp_path: Path) -> N
     play(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_by_hand_in_a_turn_it_comes_after_it(tmp_path: Path) -> None:
     async def story(world: Outside, harness: Harness) -> None:
         await world.deliver("!say begun\n!sleep 1\n!usage 5000 1\n!say done")

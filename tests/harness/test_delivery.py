@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.support.agent_rig import AGENT, Outside, config_for, of_type, outside, running
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
@@ -97,6 +98,7 @@ def test_an_agent_sends_to_everyone_and_without_waking(tmp_path: Path) -> None:
     _beside_a_harness(tmp_path, scenario)
 
 
+@pytest.mark.slow
 def test_a_message_that_was_given_up_is_not_run_again(tmp_path: Path) -> None:
     """The broker takes it out of the inbox between two tries."""
 

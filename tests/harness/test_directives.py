@@ -5,6 +5,7 @@ import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
 from tests.support.agent_rig import AGENT, Outside, config_for, of_type, outside, running
 
 from hive_contracts import streams
@@ -135,6 +136,7 @@ def test_each_failure_has_its_outcome_and_the_message_stays(tmp_path: Path) -> N
     play(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_the_kinds_of_failure_are_told_apart(tmp_path: Path) -> None:
     expected = {
         "auth": "auth",
@@ -167,6 +169,7 @@ def test_a_crash_is_retried_on_the_same_message_and_marked_redelivered(tmp_path:
     play(tmp_path, story)
 
 
+@pytest.mark.slow
 def test_a_hanging_turn_is_ended_and_its_engine_with_it(tmp_path: Path) -> None:
     async def story(world: Outside) -> None:
         await world.deliver("!hang")

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.agent_rig import config_for, outside, running
@@ -70,6 +71,7 @@ def test_exit_statuses_are_told_apart_from_signals() -> None:
     assert set(counts.stats()) == {"exit.0", "exit.3", "exit.sigkill", "exit.sigrtmax"}
 
 
+@pytest.mark.slow
 def test_a_turn_after_a_compaction_for_lack_of_room_is_a_compact_retry(on_bus: OnBus, tmp_path: Path) -> None:
     async def scenario(bus: Bus) -> None:
         async with outside(bus) as world, running(config_for(tmp_path), bus):

@@ -84,6 +84,7 @@ def test_its_end_is_an_empty_read(tmp_path: Path) -> None:
     on_a_pty(tmp_path, scenario)
 
 
+@pytest.mark.slow
 def test_closing_ends_what_runs_in_it_even_what_does_not_want_to(tmp_path: Path) -> None:
     async def main() -> None:
         env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PS1": "$ "}

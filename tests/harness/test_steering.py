@@ -237,6 +237,7 @@ def test_a_turn_that_does_not_end_by_itself_is_ended_and_its_message_tried_again
     play(tmp_path, story, **settings)
 
 
+@pytest.mark.slow
 def test_a_tool_that_declares_how_long_it_waits_is_given_the_time(tmp_path: Path) -> None:
     async def story(world: Outside, harness: Harness) -> None:
         await world.deliver('!call recv {"wait_seconds": 1}')

@@ -224,6 +224,7 @@ def test_a_connection_that_was_reset_is_nobody(hive: RedisServer) -> None:
     assert asyncio.run(run()).startswith("-NOAUTH")
 
 
+@pytest.mark.slow
 def test_all_those_attempts_changed_nothing_of_anybody(hive: RedisServer) -> None:
     before = asyncio.run(whole_state(hive))
 

@@ -75,6 +75,7 @@ def test_an_engine_that_cannot_list_is_asked_again_and_the_operator_is_told(redi
     on_failing(redis, tmp_path, scenario, fails="server error")
 
 
+@pytest.mark.slow
 def test_a_container_that_cannot_be_removed_holds_up_its_purge_and_nothing_else(
     redis: RedisServer, tmp_path: Path
 ) -> None:
@@ -95,6 +96,7 @@ def test_a_container_that_cannot_be_removed_holds_up_its_purge_and_nothing_else(
     on_failing(redis, tmp_path, scenario)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["list", "stop"])
 def test_a_hive_that_ends_while_its_engine_fails_ends(redis: RedisServer, tmp_path: Path, verb: str) -> None:
     async def scenario(hive: Hive, runtime: FailingRuntime) -> None:

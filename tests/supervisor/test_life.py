@@ -191,6 +191,7 @@ async def crashes(hive: Hive, name: str) -> list[ContainerCrashed]:
     ]
 
 
+@pytest.mark.slow
 def test_a_crash_while_no_supervisor_was_there_is_told_once(redis: RedisServer, tmp_path: Path) -> None:
     machine = MemoryMachine()
 
@@ -358,6 +359,7 @@ def test_what_is_under_way_and_what_follows_is_shown_and_ends_with_it(redis: Red
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 def test_the_end_of_the_hive_stops_the_containers_and_is_no_crash(redis: RedisServer, tmp_path: Path) -> None:
     machine = MemoryMachine()
 
@@ -375,6 +377,7 @@ def test_the_end_of_the_hive_stops_the_containers_and_is_no_crash(redis: RedisSe
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 def test_so_many_containers_start_at_once_and_one_that_waits_can_be_stopped(redis: RedisServer, tmp_path: Path) -> None:
     class Gate(MemoryRuntime):
         """Starts only when it may; `inside` are those that wait here."""

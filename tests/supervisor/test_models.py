@@ -33,6 +33,7 @@ async def told(hive: Hive, name: str) -> list[str]:
     return [fact.payload(ModelChanged).model for fact in facts if fact.type == ModelChanged.TYPE]
 
 
+@pytest.mark.slow
 def test_an_override_goes_before_the_agents_own_model_and_that_before_the_hives(
     redis: RedisServer, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import pytest
 from tests.supervisor.test_service import Hive, on_hive, supervisor
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
@@ -37,6 +38,7 @@ async def told(hive: Hive, name: str) -> list[tuple[str, str]]:
     return [(step.verb, step.step) for step in steps if step.agent == name]
 
 
+@pytest.mark.slow
 def test_each_step_is_told_as_part_of_what_was_asked_for(redis: RedisServer, tmp_path: Path) -> None:
     async def scenario(hive: Hive) -> None:
         await hive.command(SpawnAgent(name="ada"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
 
@@ -179,6 +180,7 @@ def test_a_repeated_command_is_answered_alike_and_done_once(redis: RedisServer, 
     on_hive(redis, tmp_path, scenario)
 
 
+@pytest.mark.slow
 def test_stop_start_and_restart_do_as_they_say(redis: RedisServer, tmp_path: Path) -> None:
     async def scenario(hive: Hive) -> None:
         await hive.command(SpawnAgent(name="ada"))
@@ -279,6 +281,7 @@ async def keys_of(hive: Hive, name: str) -> set[str]:
         await redis.aclose()
 
 
+@pytest.mark.slow
 def test_a_destroyed_agent_keeps_its_state_and_is_revived_by_its_name(redis: RedisServer, tmp_path: Path) -> None:
     async def scenario(hive: Hive) -> None:
         await hive.command(SpawnAgent(name="ada", config=AgentConfig(recipients=("lin",))))
@@ -311,6 +314,7 @@ async def runs(hive: Hive, name: str) -> bool:
     return (await hive.record(name)).container is ContainerStatus.RUNNING
 
 
+@pytest.mark.slow
 def test_of_a_purged_agent_nothing_is_left_and_its_name_is_free(redis: RedisServer, tmp_path: Path) -> None:
     async def scenario(hive: Hive) -> None:
         await hive.command(SpawnAgent(name="ada"))
@@ -336,6 +340,7 @@ def test_of_a_purged_agent_nothing_is_left_and_its_name_is_free(redis: RedisServ
     on_hive(redis, tmp_path, scenario)
 
 
+@pytest.mark.slow
 def test_a_purge_that_was_cut_short_goes_on_at_the_next_start(redis: RedisServer, tmp_path: Path) -> None:
     async def scenario() -> None:
         runtime = MemoryRuntime()
@@ -371,6 +376,7 @@ def test_the_manager_cannot_be_destroyed(redis: RedisServer, tmp_path: Path) -> 
     on_hive(redis, tmp_path, scenario)
 
 
+@pytest.mark.slow
 def test_an_agent_for_whom_no_user_ids_are_left_is_refused_with_a_sentence(redis: RedisServer, tmp_path: Path) -> None:
     async def scenario(hive: Hive) -> None:
         await hive.fact(ContainerStarted)
