@@ -35,6 +35,8 @@ JITTER: Final = 1.6
 
 MAX_ROWS: Final = 2_000
 MAX_PAGES: Final = 100
+"""Pages at the file's end that are free cost nothing and let a step grow; all of the next may have to be moved."""
+
 FIRST: Final = 40
 """Rows, or pages given back, in the first step."""
 
