@@ -32,6 +32,10 @@ class DataDir:
         return self.run / "hive.json"
 
     @property
+    def processes(self) -> Path:
+        return self.run / "processes.json"
+
+    @property
     def redis(self) -> Path:
         return self.root / "redis"
 

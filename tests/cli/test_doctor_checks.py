@@ -261,15 +261,18 @@ def test_a_claude_that_is_too_old_or_fails_is_told_with_what_to_do(tmp_path: Pat
         assert "hive setup claude" in found.fix
 
 
-def test_a_process_of_a_hive_that_was_killed_is_named(tmp_path: Path) -> None:
+def test_a_process_of_a_hive_that_was_killed_is_named_and_ended(tmp_path: Path) -> None:
     data = DataDir(tmp_path)
     data.run.mkdir()
     left = subprocess.Popen(["sleep", "600"], preexec_fn=die_with_parent(signal.SIGKILL))
     try:
-        ProcessBook(data.run / "processes.json").started("broker", left.pid)
-        assert f"process {left.pid} is of a hive that was killed" in [
-            finding.text for finding in look(tmp_path, "leftovers").findings
-        ]
+        ProcessBook(data.processes).started("broker", left.pid)
+        text = f"process {left.pid} is the broker of a hive that was killed"
+        assert [finding.text for finding in look(tmp_path, "leftovers").findings] == [text]
+        with lock.held(data):
+            assert look(tmp_path, "leftovers", fix=True).mended == []
+        assert len(look(tmp_path, "leftovers", fix=True).mended) == 1
+        assert left.wait(timeout=20) == -signal.SIGKILL
     finally:
         left.kill()
         left.wait()

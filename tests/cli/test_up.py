@@ -14,7 +14,9 @@ import pytest
 from tests.support.waiting import wait_until
 
 from hive_cli.__main__ import run
+from hive_cli.errors import NOT_RUNNING, REFUSED
 from hive_cli.paths import DataDir
+from hive_cli.stack import lock
 
 pytestmark = pytest.mark.system
 
@@ -57,7 +59,7 @@ class Up:
         return self.process.wait(timeout=20)
 
     def pids(self) -> dict[str, int]:
-        found = json.loads((self.data.run / "processes.json").read_text())
+        found = json.loads((self.data.processes).read_text())
         return {name: pid for name, (pid, _) in found.items()}
 
     def interrupt(self) -> int:
@@ -178,6 +180,27 @@ def test_a_killed_hive_leaves_nothing_and_the_next_one_starts(data: Path) -> Non
     assert [name for name, pid in pids.items() if alive(pid)] == []
     assert redis_command(data, b"GET kept") == b"$3"
     assert again.interrupt() == 0
+
+
+def test_hive_down_ends_what_a_killed_hive_left(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    up = Up(data, "dashboard=stubborn")
+    up.says("Sign in:")
+    pids = up.pids()
+    up.process.kill()
+    up.process.wait()
+    assert run(["--data-dir", str(data), "down"]) == 0
+    assert "left, and are ended: " in (said := capsys.readouterr().out)
+    assert "dashboard" in said.rpartition("ended: ")[2]
+    assert [name for name, pid in pids.items() if alive(pid)] == []
+    assert not up.data.hive_json.exists()
+    assert run(["--data-dir", str(data), "down"]) == NOT_RUNNING
+
+
+def test_hive_down_lets_a_backup_finish(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data.mkdir()
+    with lock.held(DataDir(data), "hive backup"):
+        assert run(["--data-dir", str(data), "down"]) == REFUSED
+    assert f"`hive backup` (pid {os.getpid()}) is at work" in capsys.readouterr().err
 
 
 def test_a_service_that_ignores_the_signal_is_killed_in_time(data: Path) -> None:

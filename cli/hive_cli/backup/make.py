@@ -73,8 +73,8 @@ def _redis(data: DataDir, environ: Mapping[str, str]) -> Iterator[RedisAddress]:
         yield redis_place.of_running(data) or redis_place.embedded(data)
         return
     settings = config.read(data, environ)
-    with lock.held(data):
-        if ProcessBook(data.run / "processes.json").alive():
+    with lock.held(data, "hive backup"):
+        if ProcessBook(data.processes).alive():
             raise Refused("processes of a hive that was killed still end; try again in a few seconds")
         if settings.url:
             yield redis_external.parse(settings.url)

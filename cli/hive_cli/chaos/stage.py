@@ -56,7 +56,7 @@ class Stage:
 
     def pid_of(self, service: str) -> int | None:
         """A process that `hive up` started, while it runs."""
-        found = _json(self.data.run / "processes.json").get(service)
+        found = _json(self.data.processes).get(service)
         return int(found[0]) if found and not has_ended(int(found[0])) else None
 
     def processes(self) -> set[int]:

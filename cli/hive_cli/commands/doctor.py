@@ -59,11 +59,13 @@ def _look(data: DataDir, names: Sequence[str], runtime: str | None, *, fix: bool
     from hive_cli.doctor.registry import CHECKS  # noqa: PLC0415  as above
     from hive_cli.doctor.site import Site  # noqa: PLC0415
 
+    site = Site(data, os.environ)
     words = [*(["--runtime", runtime] if runtime else []), *(["--fix"] if fix else [])]
+    words += [] if site.runs else ["--idle"]
     for name in names:
         words += ["--only", name]
     theirs: dict[str, Any] = run_tool(TOOL, data, words, quiet=True)
-    own = examine(CHECKS, Site(data, os.environ), fix=fix, only=names or None)
+    own = examine(CHECKS, site, fix=fix, only=names or None)
     known = {check.name for check in CHECKS} | theirs["checks"].keys()
     if unknown := [name for name in names if name not in known]:
         raise NotFound(f"there is no check {unknown[0]!r}; there are {', '.join(sorted(known))}")

@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+from collections.abc import Sequence
+from dataclasses import asdict
 
 import click
 
@@ -46,11 +48,19 @@ def _report(text: str) -> None:
 @command("down", example="hive down")
 @json_option
 def down(*, as_json: bool) -> None:
-    """Stop the running hive, as Ctrl-C in its terminal does."""
+    """Stop the running hive, as Ctrl-C in its terminal does. Of one that was killed, end what it left running."""
     from hive_cli.stack.stop import stop_running  # noqa: PLC0415
 
-    pid = stop_running(data_dir())
+    done = stop_running(data_dir(), report=lambda text: None if as_json else say(text))
     if as_json:
-        print_json({"stopped": True, "pid": pid})
-    else:
-        say(f"the hive (pid {pid}) is stopped; everything is kept for the next `hive up`")
+        print_json({"stopped": True} | asdict(done))
+        return
+    if done.processes or done.agents:
+        say(f"of a hive that was killed were left, and are ended: {_listed(done.processes, done.agents)}")
+    what = "nothing of it runs" if done.pid is None else f"the hive (pid {done.pid}) is stopped"
+    say(f"{what}; everything is kept for the next `hive up`")
+
+
+def _listed(processes: Sequence[str], agents: Sequence[str]) -> str:
+    containers = f"the {'containers' if len(agents) > 1 else 'container'} of {', '.join(agents)}"
+    return "; ".join(filter(None, (", ".join(processes), containers if agents else "")))

@@ -1,11 +1,13 @@
 """What was left behind by something that was killed. Only what nobody can miss is removed; the rest is named."""
 
+import asyncio
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from hive_cli.backup import restore
 from hive_cli.doctor.site import Site
+from hive_cli.stack import lock
 from hive_cli.stack.leftovers import ProcessBook
 from hive_runtime.checkup import EVERYTHING, Finding, State
 from hive_runtime.store import read_only
@@ -17,13 +19,14 @@ def look(site: Site) -> Iterator[Finding]:
     found = [*_addresses(site), *_partial(site)]
     for path, text in found:
         yield Finding(EVERYTHING, "leftover", State.NOTE, f"{path}: {text}", FIX, mendable=True)
-    for pid in () if site.runs else ProcessBook(site.data.run / "processes.json").alive():
-        text = f"process {pid} is of a hive that was killed"
-        yield Finding(EVERYTHING, "leftover", State.NOTE, text, "the next `hive up` ends it")
+    processes = {} if site.runs else ProcessBook(site.data.processes).alive()
+    for name, (pid, _) in processes.items():
+        text = f"process {pid} is the {name} of a hive that was killed"
+        yield Finding(EVERYTHING, "leftover", State.NOTE, text, f"hive down, or {FIX}", mendable=True)
     for path in _of_nobody(site):
         text = f"{path}: files of an agent that is not there"
         yield Finding(EVERYTHING, "leftover", State.NOTE, text, "when you need nothing of it, remove the folder")
-    if not found:
+    if not found and not processes:
         yield Finding(EVERYTHING, "leftover", State.OK, "nothing that could be removed")
 
 
@@ -34,6 +37,10 @@ def mend(site: Site) -> Iterator[str]:
         else:
             path.unlink(missing_ok=True)
         yield f"{path} is removed"
+    if not site.runs and ProcessBook(site.data.processes).alive():
+        with lock.held(site.data, "hive doctor"):
+            for name in asyncio.run(ProcessBook(site.data.processes).end_leftovers(lambda _: None)):
+                yield f"the {name} of a hive that was killed is ended"
 
 
 def _addresses(site: Site) -> Iterator[tuple[Path, str]]:

@@ -82,7 +82,7 @@ class Launcher:
         self._report = report
         self._services = services
         self._now = Running(time.monotonic(), datetime.now(UTC))
-        self._book = ProcessBook(data.run / "processes.json")
+        self._book = ProcessBook(data.processes)
         self._stopping = False
         self._given: RedisAddress | None = None
 

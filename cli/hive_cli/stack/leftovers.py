@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from hive_cli.stack.data_dir import write_private
+from hive_contracts.errors import Refused
 from hive_runtime.process import has_ended, start_time
 
 GRACE_S: Final = 5.0
@@ -33,24 +34,51 @@ class ProcessBook:
     def clear(self) -> None:
         self._path.unlink(missing_ok=True)
 
-    async def end_leftovers(self, report: Callable[[str], None]) -> None:
-        """Returns when none of the processes written down earlier lives."""
-        if not self.alive():
-            return
+    async def end_leftovers(self, report: Callable[[str], None]) -> list[str]:
+        """The names of those that were written down earlier and still lived; none does any more. Raises `Refused`."""
+        left = sorted(self.alive())
+        if not left:
+            return []
         report("waiting for the processes of a hive that was killed")
         try:
             async with asyncio.timeout(GRACE_S):
                 while self.alive():  # noqa: ASYNC110  other processes end when they like
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
-            for pid in self.alive():
-                os.kill(pid, signal.SIGKILL)
+            for name, (pid, began) in self.alive().items():
+                _kill(name, pid, began)
+            while self.alive():  # noqa: ASYNC110  the kernel needs a moment
+                await asyncio.sleep(POLL_S)
+        return left
 
-    def alive(self) -> list[int]:
-        """Those that were written down and still live."""
+    def alive(self) -> dict[str, tuple[int, str]]:
+        """Those that were written down and still live: name → pid and start time."""
         try:
             written = json.loads(self._path.read_text())
-            pairs = [(int(pid), str(began)) for pid, began in written.values()]
+            found = {str(name): (int(pid), str(began)) for name, (pid, began) in written.items()}
         except (OSError, ValueError, AttributeError, TypeError):
-            return []
-        return [pid for pid, began in pairs if start_time(pid) == began and not has_ended(pid)]
+            return {}
+        return {
+            name: (pid, began)
+            for name, (pid, began) in found.items()
+            if start_time(pid) == began and not has_ended(pid)
+        }
+
+
+def _kill(name: str, pid: int, began: str) -> None:
+    """That process and no other, should its pid be given away just now."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        if start_time(pid) == began:
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    except PermissionError as error:
+        raise Refused(
+            f"the {name} (pid {pid}) of a hive that was killed is another user's; end it as that user"
+        ) from error
+    finally:
+        os.close(handle)

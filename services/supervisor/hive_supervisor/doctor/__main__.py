@@ -31,7 +31,7 @@ def verdict(found: list[Finding], wanted: RuntimeChoice) -> str:
 def _answer(arguments: argparse.Namespace) -> dict[str, object]:
     config = settings.load(SupervisorSettings, "supervisor", data_dir=arguments.data_dir, environ=os.environ)
     images = settings.load(ImageSettings, "images", data_dir=arguments.data_dir, environ=os.environ)
-    site = Site(arguments.data_dir, config, images, os.environ)
+    site = Site(arguments.data_dir, config, images, os.environ, idle=arguments.idle)
     report = examine(CHECKS, site, fix=arguments.fix, only=arguments.only or None)
     wanted = arguments.runtime or config.runtime
     return {
@@ -48,6 +48,7 @@ def main() -> int:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--runtime", type=RuntimeChoice)
     parser.add_argument("--fix", action="store_true")
+    parser.add_argument("--idle", action="store_true", help="the hive does not run")
     parser.add_argument("--only", action="append", metavar="CHECK")
     try:
         answer: dict[str, object] = {"done": _answer(parser.parse_args())}

@@ -18,6 +18,8 @@ def look(site: Site) -> Iterator[Finding]:
     sightings = seen(site)  # before the store: who is made meanwhile is in that first
     agents, own, known = _agents(site), _own(site, sightings), _known(site)
     found = [*_of_nobody(own, agents), *_twice(own), *_unwanted(own, agents), *_strange(sightings, known)]
+    if site.idle:
+        found += _alone(own, agents)
     yield from found
     if not found:
         yield Finding(EVERYTHING, WHAT, State.OK, f"{len(own)}, each of an agent that is there")
@@ -57,6 +59,14 @@ def _unwanted(own: list[Sighting], agents: dict[str, Desired]) -> Iterator[Findi
         if one.runs and agents.get(one.agent) is Desired.DESTROYED:
             text = f"{one.what} of {one.agent} runs, though {one.agent} was destroyed"
             yield Finding(one.place, WHAT, State.NOTE, text, "start the hive: its supervisor ends it")
+
+
+def _alone(own: list[Sighting], agents: dict[str, Desired]) -> Iterator[Finding]:
+    """Of a hive whose supervisor was killed."""
+    for one in own:
+        if one.runs and agents.get(one.agent, Desired.DESTROYED) is not Desired.DESTROYED:
+            text = f"{one.what} of {one.agent} runs, though its hive does not"
+            yield Finding(one.place, WHAT, State.NOTE, text, "hive up goes on with it, hive down ends it")
 
 
 def _strange(sightings: list[Sighting], known: set[str]) -> Iterator[Finding]:

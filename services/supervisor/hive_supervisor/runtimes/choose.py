@@ -72,6 +72,14 @@ def why_not(name: RuntimeChoice, place: Place) -> str:
     return _why_not(_load(BACK_ENDS[name]), place)
 
 
+def build(name: RuntimeChoice, place: Place) -> ContainerRuntime:
+    """The back-end of that name, for containers that it made earlier. Raises `CannotStart`, `SettingsError`."""
+    back_end = _load(BACK_ENDS[name])
+    if isinstance(back_end, ImportError):
+        raise SettingsError(_why_not(back_end, place))
+    return back_end.build(place)
+
+
 def _strongest(place: Place, back_ends: Mapping[RuntimeChoice, str]) -> Choice:
     passed: list[str] = []
     for name, module in back_ends.items():
