@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from hive_runtime.passwords import PasswordFiles
 from hive_runtime.process import die_with_parent
 from hive_runtime.records.approvals import ApprovalWriter
 from hive_supervisor.doctor.registry import CHECKS as THEIRS
+from hive_supervisor.runtimes.base import IDS
 
 
 def look(data: Path, *names: str, fix: bool = False, **environ: str) -> Report:
@@ -313,6 +315,31 @@ def test_ids_that_are_somebody_elses_are_wrong(tmp_path: Path) -> None:
     assert [finding.state for finding in ids()] == [State.OK]
     _agent(tmp_path, "ada", "claude", base=60_000)
     assert any("the user nobody" in finding.text for finding in ids())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives agents ids of their own; run it as root")
+def test_ids_that_were_not_claimed_for_the_hive_are_claimed(tmp_path: Path) -> None:
+    _agent(tmp_path, "ada", "claude", base=0x5000_0000)
+    (tmp_path / "hive.id").write_text("this-hive")
+    claimed = json.dumps({"data_dir": str(tmp_path), "first": 0x4000_0000})
+    doctor = f"{shlex.quote(sys.executable)} -m hive_cli --data-dir {tmp_path} doctor ids --json"
+    ids = "/var/lib/hyperhive/ids"
+    script = f"mount -t tmpfs none /var/lib; mkdir -p {ids}; echo '{claimed}' > {ids}/this-hive; "
+    script += f"{doctor}; {doctor} --fix; cat {ids}/this-hive"
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=True)
+    before, after, record = _documents(done.stdout)
+    assert [(one["state"], one["mendable"]) for one in before["findings"]] == [("wrong", True)]
+    assert "those of ada, from 1342177280 on, are not claimed" in before["findings"][0]["text"]
+    assert after["mended"] == ["ids: the user ids of ada are claimed for this hive"]
+    assert [one["state"] for one in after["findings"]] == ["ok"]
+    assert record == {"data_dir": str(tmp_path), "first": 0x4000_0000, "also": [0x5000_0000 - IDS]}
+
+
+def _documents(text: str) -> Iterator[Any]:
+    while text := text.strip():
+        found, end = json.JSONDecoder().raw_decode(text)
+        text = text[end:]
+        yield found
 
 
 def test_what_a_killed_restore_left_beside_the_data_directory_is_removed(tmp_path: Path) -> None:

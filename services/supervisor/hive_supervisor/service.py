@@ -81,9 +81,9 @@ def _claim(premises: Premises) -> Claim:
     if os.geteuid() != 0:
         return Claim(wanted)
     try:
-        given = min(ids_of(premises.data_dir / "supervisor.sqlite").values(), default=None)
+        given = ids_of(premises.data_dir / "supervisor.sqlite").values()
     except StoreUnavailable:
-        given = wanted  # whoever its agents are
+        return claim(hive_id(premises.data_dir), premises.data_dir, wanted, given=None)
     return claim(hive_id(premises.data_dir), premises.data_dir, wanted, given=given)
 
 

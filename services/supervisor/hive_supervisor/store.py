@@ -60,11 +60,19 @@ class Answer:
     reason: str = ""
 
 
-def ids_of(path: Path) -> dict[str, int]:
-    """Each agent's first id, of a store that may not be there. Raises `StoreUnavailable`."""
+@dataclass(frozen=True, slots=True)
+class AgentIds:
+    """`base`: the first of its ids. `origin`: from where they were counted, by the agent's number."""
+
+    base: int
+    origin: int
+
+
+def ids_of(path: Path) -> dict[str, AgentIds]:
+    """Each agent's ids, of a store that may not be there. Raises `StoreUnavailable`."""
     with read_only(path) as db:
-        rows = db.execute("SELECT name, id_base FROM agents WHERE id_base > 0").fetchall() if db else []
-    return {row["name"]: row["id_base"] for row in rows}
+        rows = db.execute("SELECT name, number, id_base FROM agents WHERE id_base > 0").fetchall() if db else []
+    return {row["name"]: AgentIds(row["id_base"], row["id_base"] - row["number"] * IDS) for row in rows}
 
 
 class SupervisorStore:

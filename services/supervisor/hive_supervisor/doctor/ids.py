@@ -9,10 +9,12 @@ from typing import Final
 
 from hive_runtime.checkup import Finding, State
 from hive_supervisor import id_ranges
+from hive_supervisor.doctor.sightings import own_id
 from hive_supervisor.doctor.site import Site
 from hive_supervisor.runtimes.base import IDS
-from hive_supervisor.store import ids_of
+from hive_supervisor.store import AgentIds, ids_of
 
+WHAT: Final = "user ids"
 SUBORDINATE: Final = (Path("/etc/subuid"), Path("/etc/subgid"))
 
 Range = tuple[int, int]
@@ -22,7 +24,7 @@ Range = tuple[int, int]
 def look(site: Site) -> Iterator[Finding]:
     agents = _agents(site.data_dir)
     if os.geteuid() != 0:
-        yield Finding("all", "user ids", State.OK, "not root: agents have none of their own")
+        yield Finding("all", WHAT, State.OK, "not root: agents have none of their own")
         return
     if not agents:
         first = site.config.first_uid
@@ -30,14 +32,33 @@ def look(site: Site) -> Iterator[Finding]:
     clashes = [*_clashes(agents, _taken() | _of_other_hives(site)), *_among(agents)]
     for clash in clashes:
         fix = "set first_uid in [supervisor] to a free range; an agent gets its ids when it is made"
-        yield Finding("all", "user ids", State.WRONG, clash, fix)
-    if not clashes:
+        yield Finding("all", WHAT, State.WRONG, clash, fix)
+    unclaimed = _unclaimed(site)
+    for name, ids in unclaimed.items():
+        text = f"those of {name}, from {ids.base} on, are not claimed for this hive: another could give them away"
+        yield Finding("all", WHAT, State.WRONG, text, "hive doctor ids --fix", mendable=True)
+    if not clashes and not unclaimed:
         low, high = min(low for low, _ in agents.values()), max(high for _, high in agents.values())
-        yield Finding("all", "user ids", State.OK, f"{low} to {high - 1}, nobody else's")
+        yield Finding("all", WHAT, State.OK, f"{low} to {high - 1}, nobody else's")
+
+
+def mend(site: Site) -> Iterator[str]:
+    """What agents have is claimed besides; nobody's ids change, and where new agents get theirs neither."""
+    if unclaimed := _unclaimed(site):
+        id_ranges.add(own_id(site.data_dir), unclaimed.values())
+        yield f"the user ids of {', '.join(unclaimed)} are claimed for this hive"
+
+
+def _unclaimed(site: Site) -> dict[str, AgentIds]:
+    """Agents with ids where this hive claimed none. One that claimed nothing yet does so when root starts it."""
+    if os.geteuid() != 0 or (claimed := id_ranges.own(own_id(site.data_dir))) is None:
+        return {}
+    found = ids_of(site.data_dir / "supervisor.sqlite")
+    return {name: ids for name, ids in found.items() if claimed.lacks(ids)}
 
 
 def _agents(data_dir: Path) -> dict[str, Range]:
-    return {name: (first, first + IDS) for name, first in ids_of(data_dir / "supervisor.sqlite").items()}
+    return {name: (ids.base, ids.base + IDS) for name, ids in ids_of(data_dir / "supervisor.sqlite").items()}
 
 
 def _taken() -> dict[str, Range]:
@@ -48,9 +69,7 @@ def _taken() -> dict[str, Range]:
 
 def _of_other_hives(site: Site) -> dict[str, Range]:
     """Ids that the agents of this machine's other hives have."""
-    path = site.data_dir / "hive.id"
-    own = path.read_text().strip() if path.is_file() else ""
-    found = {folder: _agents(folder) for folder in id_ranges.others(own)}
+    found = {one.data_dir: _agents(one.data_dir) for one in id_ranges.others(own_id(site.data_dir))}
     return {f"{name} in {folder}": ids for folder, agents in found.items() for name, ids in agents.items()}
 
 

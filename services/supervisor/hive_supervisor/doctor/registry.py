@@ -13,7 +13,7 @@ CHECKS: Final[tuple[Check[Site], ...]] = (
     Check("image", "the image that containers are made of", machine.image),
     Check("bubblewrap", "the sandbox of the process runtime", machine.sandbox),
     Check("runtimes", "which back-ends can run here", machine.back_ends),
-    Check("ids", "the user ids of agents, apart from everybody else's", ids.look),
+    Check("ids", "the user ids of agents, apart from everybody else's", ids.look, ids.mend),
     Check("containers", "that each container is of an agent that there is", containers.look, containers.mend),
     Check(
         "configurations",
