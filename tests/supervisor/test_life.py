@@ -34,7 +34,7 @@ from hive_contracts.envelope import Envelope
 from hive_contracts.models import AgentConfig, RestartPolicy
 from hive_supervisor.config import SupervisorSettings
 from hive_supervisor.life import Life, last_words
-from hive_supervisor.runtimes.base import REBOOT
+from hive_supervisor.runtimes.base import REBOOT, Container
 from hive_supervisor.runtimes.memory import MemoryMachine, MemoryRuntime
 from hive_supervisor.store import SupervisorStore
 
@@ -375,6 +375,28 @@ def test_the_end_of_the_hive_stops_the_containers_and_is_no_crash(redis: RedisSe
             assert all(container.running for container in machine.containers.values())
 
     asyncio.run(scenario())
+
+
+def test_the_end_of_the_hive_stops_containers_that_are_no_longer_listed(redis: RedisServer, tmp_path: Path) -> None:
+    """The `process` runtime lists what it finds in the data directory, which somebody may move away too early."""
+
+    class Forgetful(MemoryRuntime):
+        forgets = False
+
+        async def list(self) -> dict[str, Container]:
+            return {} if self.forgets else await super().list()
+
+    machine = MemoryMachine()
+
+    async def scenario() -> None:
+        runtime = Forgetful(machine)
+        async with asyncio.timeout(50), supervisor(tmp_path, redis.address, runtime) as hive:
+            await hive.command(SpawnAgent(name="ada"))
+            runtime.forgets = True
+            hive.ending.told(signal.SIGINT)
+
+    asyncio.run(scenario())
+    assert not any(container.running for container in machine.containers.values())
 
 
 @pytest.mark.slow

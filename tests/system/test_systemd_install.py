@@ -214,7 +214,9 @@ def next_release(host: SystemdHost) -> str:
 
 def test_what_was_restored_runs_in_the_place_of_what_was_there(host: SystemdHost) -> None:
     hive(host, "--data-dir", DATA, "backup", "/root/hive.tar.gz")
-    host.run("systemctl", "stop", "hyperhive.target")
+    assert "still runs" in hive(host, "--data-dir", DATA, "restore", "/root/hive.tar.gz", status=4)
+    host.run("systemctl", "stop", "hyperhive.target", "hyperhive-*.service")
+    assert not harnesses(host)
     host.run("mv", DATA, f"{DATA}.old")
     assert "systemctl start hyperhive.target" in hive(host, "--data-dir", DATA, "restore", "/root/hive.tar.gz")
     host.run("systemctl", "start", "hyperhive.target")
@@ -228,9 +230,9 @@ def test_what_was_restored_runs_in_the_place_of_what_was_there(host: SystemdHost
 def test_uninstalling_leaves_the_data_and_nothing_else(host: SystemdHost) -> None:
     host.run("touch", "/etc/systemd/system/hyperhive-of-somebody-else.service")
     hive(host, "uninstall")
+    assert harnesses(host) == []
     host.run("rm", "/etc/systemd/system/hyperhive-of-somebody-else.service")
     assert traces(host) == set()
-    assert harnesses(host) == []
     assert host.run("test", "-e", f"{DATA}/broker.sqlite").returncode == 0
     assert host.run("test", "-e", "/etc/hyperhive", check=False).returncode == 1
     assert Path(f"{host.root}{DATA}/secrets/api-token").exists()

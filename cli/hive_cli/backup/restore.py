@@ -22,7 +22,9 @@ from hive_cli.backup.streams import read_streams
 from hive_cli.errors import UsageProblem
 from hive_cli.paths import DataDir
 from hive_cli.stack import config, data_dir, lock, redis_external
+from hive_cli.stack.managed import STOPS
 from hive_cli.stack.redis_briefly import embedded_redis
+from hive_cli.systemd.install import units_at_work
 from hive_contracts.errors import Refused
 from hive_runtime.hive_id import hive_id
 from hive_runtime.process import start_time
@@ -80,6 +82,8 @@ def check_target(data: DataDir) -> None:
     """Raises `Refused` unless nothing is there."""
     if (pid := lock.running_pid(data)) is not None:
         raise Refused(f"a hive runs on {data.root} (pid {pid}); restore into another directory with --data-dir")
+    if at_work := units_at_work(data):
+        raise Refused(f"{at_work[0]} still runs for {data.root}; first `{STOPS['systemd']}`, which waits for its end")
     if data.root.is_symlink() or (data.root.exists() and not data.root.is_dir()):
         raise Refused(f"{data.root} is no directory; name another with --data-dir")
     if _marker(data).exists():

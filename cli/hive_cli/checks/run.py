@@ -13,7 +13,7 @@ from typing import Final
 
 import click
 
-from hive_cli.checks import flaky, packages
+from hive_cli.checks import packages, suite
 from hive_cli.errors import DONE, FAILED
 from hive_cli.output import bold, complain, say
 from hive_contracts.errors import Refused
@@ -93,15 +93,14 @@ def _run(check: Check) -> Outcome:
 def _run_tests(pytest_args: Sequence[str], *, quick: bool, beside: Future[list[Outcome]]) -> int:
     """Show pytest's output as it comes, but its last lines only after the other checks' outcome."""
     started = time.monotonic()
-    runs = [_run_pytest((*marks, *pytest_args)) for marks in _phases(alone=bool(pytest_args), quick=quick)]
+    tests = suite.run(_phases(alone=bool(pytest_args), quick=quick), pytest_args, directory=ROOT)
     outcomes = beside.result()
     for outcome in outcomes:
         outcome.show()
-    ok = all(run.ok for run in runs)
-    say(f"{bold('tests   ')} {'ok' if ok else 'FAILED'} in {time.monotonic() - started:.1f} s")
-    for run in runs:
-        click.echo("".join((*run.flaky, run.summary)), nl=False)
-    return DONE if ok and all(outcome.ok for outcome in outcomes) else FAILED
+    say(f"{bold('tests   ')} {'ok' if tests.ok else 'FAILED'} in {time.monotonic() - started:.1f} s")
+    for line in tests.last_lines:
+        click.echo(line)
+    return DONE if tests.ok and all(outcome.ok for outcome in outcomes) else FAILED
 
 
 def _phases(*, alone: bool, quick: bool) -> tuple[tuple[str, ...], ...]:
@@ -117,40 +116,3 @@ def _phases(*, alone: bool, quick: bool) -> tuple[tuple[str, ...], ...]:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0))
-
-
-@dataclass(frozen=True, slots=True)
-class TestRun:
-    """`summary` is pytest's last line; `flaky` are its lines about tests that ran again."""
-
-    ok: bool
-    flaky: tuple[str, ...]
-    summary: str
-
-
-def _run_pytest(arguments: Sequence[str]) -> TestRun:
-    """Show all that pytest says as it comes, except for the lines in what is returned: those come last."""
-    colour = ("--color=yes",) if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else ()
-    last = ""
-    again: list[str] = []
-    with subprocess.Popen(
-        (sys.executable, "-m", "pytest", *colour, *flaky.rerun_arguments(), *arguments),
-        cwd=ROOT,
-        env=_with_bytecode(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    ) as process:
-        for line in process.stdout or ():
-            if flaky.MARK in line:
-                again.append(line)
-                continue
-            click.echo(last, nl=False)
-            last = line
-    return TestRun(process.returncode == 0, tuple(again), last)
-
-
-def _with_bytecode() -> dict[str, str]:
-    """Without kept bytecode, each worker compiles every test anew, and each process that a test starts its modules."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

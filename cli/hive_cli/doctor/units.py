@@ -1,17 +1,15 @@
 """The units of an installed hive: whether they run, and are as they were installed."""
 
-import subprocess
 from collections.abc import Iterator
 from typing import Final
 
 from hive_cli.doctor.site import Site
 from hive_cli.stack.managed import manager_of
-from hive_cli.systemd.install import UNITS, Record, digest_of
+from hive_cli.systemd.install import AT_WORK, UNITS, Record, digest_of, state_of
+from hive_contracts.errors import Refused
 from hive_runtime.checkup import EVERYTHING, Finding, State
 
 WHAT: Final = "unit"
-TIMEOUT_S: Final = 10
-AT_WORK: Final = frozenset({"active", "activating", "reloading", "deactivating"})
 START: Final = "systemctl start hyperhive.target"
 
 
@@ -37,12 +35,9 @@ def _changed(made: Record) -> Iterator[Finding]:
 def _state(name: str) -> Finding | None:
     """None when it is as it should be. A unit that failed is told from one that was stopped."""
     try:
-        done = subprocess.run(
-            ["systemctl", "is-active", name], capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
+        state = state_of(name)
+    except Refused as error:
         return Finding(EVERYTHING, WHAT, State.WRONG, f"systemd does not answer: {error}", "systemctl status")
-    state = done.stdout.strip()
     if state in AT_WORK:
         return None
     if state == "failed":

@@ -6,8 +6,8 @@ from typing import Final
 from hive_cli.paths import DataDir
 
 STARTS: Final = {"systemd": "systemctl start hyperhive.target", "compose": "docker compose up -d"}
-STOPS: Final = {"systemd": "systemctl stop hyperhive.target", "compose": "docker compose down"}
-"""By what starts the services instead of `hive up`."""
+STOPS: Final = {"systemd": "systemctl stop hyperhive.target 'hyperhive-*.service'", "compose": "docker compose down"}
+"""By what starts the services instead of `hive up`. The target alone does not wait for its services' end."""
 
 
 def manager_of(data: DataDir) -> str:

@@ -30,6 +30,10 @@ HOME: Final = Path("/etc/hyperhive")
 RECORD: Final = HOME / "installed.json"
 HIDDEN: Final = ("/home", "/root", "/tmp", "/var/tmp", "/run")  # noqa: S108 - what units have of their own, or not at all
 TIMEOUT_S: Final = 120
+LOOK_TIMEOUT_S: Final = 10
+AT_WORK: Final = frozenset({"active", "activating", "reloading", "deactivating"})
+"""The states of a unit that has processes, or soon has."""
+
 EXAMPLE: Final = """\
 # Variables of the supervisor alone, readable by root alone. Other settings belong into hive.toml of the data directory.
 #ANTHROPIC_API_KEY=
@@ -224,6 +228,24 @@ def digest_of(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except FileNotFoundError:
         return ""
+
+
+def units_at_work(data: DataDir) -> list[str]:
+    """Those installed units of the hive in `data` that run, start or have not ended yet. Raises `Refused`."""
+    made = Record.read()
+    if made is None or made.data_dir != str(data.root):
+        return []
+    return [name for name in made.units if state_of(name) in AT_WORK]
+
+
+def state_of(unit: str) -> str:
+    """As `systemctl is-active` says it. Raises `Refused` where systemd does not answer."""
+    command = ["systemctl", "is-active", unit]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LOOK_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Refused(str(error)) from error
+    return done.stdout.strip()
 
 
 def _systemctl(*words: str) -> None:

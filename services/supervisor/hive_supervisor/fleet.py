@@ -381,17 +381,17 @@ class Fleet:
     async def stop_all(self) -> None:
         """The whole hive ends: every container, at once, each with its grace. What is wanted of them stays.
 
+        Each that there is is asked, listed or not: somebody may be moving the data directory away.
         Raises nothing: what a back-end does not end is found by the next supervisor.
         """
+        running = {name for name, keeper in self._keepers.items() if keeper.status is ContainerStatus.RUNNING}
         try:
-            running = [name for name, one in (await self._runtime.list()).items() if one.running]
+            running |= {name for name, one in (await self._runtime.list()).items() if one.running}
         except HiveError as error:
-            log.error("containers not ended", reason=str(error))  # noqa: TRY400 - a sentence, not a bug
-            return
-        for name in running:
-            if name in self._keepers:
-                self.keep(name, self._keepers[name].life.stopping())
-        await asyncio.gather(*(self._stop(name) for name in running))
+            log.error("containers not listed", reason=str(error))  # noqa: TRY400 - a sentence, not a bug
+        for name in running & self._keepers.keys():
+            self.keep(name, self._keepers[name].life.stopping())
+        await asyncio.gather(*(self._stop(name) for name in running | self._keepers.keys()))
 
     async def _stop(self, name: str) -> None:
         try:
