@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from threading import Event, Timer
 
 import pytest
 from tests.supervisor.retention_rig import (
@@ -329,6 +330,25 @@ def test_a_writer_goes_on_while_its_store_is_swept(tmp_path: Path) -> None:
     assert (swept.removed, swept.kept) == (500, len(written))
     assert written
     assert os.access(path, os.W_OK)
+
+
+def test_waiting_for_a_writer_is_no_part_of_how_long_a_step_held_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "events.sqlite"
+    put_events(path, 10, age_days=8)
+    wrote = Event()
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+
+        def write() -> None:
+            wrote.set()
+            writer.execute("COMMIT")
+
+        ending = Timer(0.3, write)
+        ending.start()
+        pace = Pace(clock=lambda: 60.0 if wrote.is_set() else 0.0)
+        swept = sweep_store(path, outdated_events(before=ms(1), newest=0), pace=pace, dry_run=False)
+        ending.join()
+    assert (swept.removed, swept.held_s) == (10, 0.0)
 
 
 @pytest.fixture

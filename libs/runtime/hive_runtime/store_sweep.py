@@ -1,8 +1,8 @@
 """Deleting many rows from a store that another process writes, without making that writer wait.
 
 sqlite has one write lock per store, and a writer who finds it taken looks each millisecond. So each step holds the
-lock for a few milliseconds, is a transaction of its own (one statement: nothing is half done whenever it dies), and
-is followed by a pause in which a waiting writer is sure to come first.
+lock for a few milliseconds, is a transaction of its own (nothing is half done whenever it dies), and is followed by a
+pause in which a waiting writer is sure to come first.
 
 The write-ahead log is copied into the store without the lock, but not at each step: a log that is begun anew costs its
 next writer a sync to disk under the lock.
@@ -236,7 +236,7 @@ class _Work:
                 if last is None:
                     return 0, 0.0
                 after = last
-                number, held_s = self._timed(lambda: self._db.execute(delete, part.values).rowcount)
+                number, held_s = self._with_lock(lambda: self._db.execute(delete, part.values).rowcount)
                 if number:
                     return number, held_s
 
@@ -247,10 +247,13 @@ class _Work:
         (free,) = self._db.execute("PRAGMA freelist_count").fetchone()
         if not free:
             return 0, 0.0
-        # `execute` would end it after the first page
-        _, held_s = self._timed(lambda: self._db.executescript(f"PRAGMA incremental_vacuum({size})"))
+        _, held_s = self._with_lock(lambda: self._give_back_pages(size))
         (left,) = self._db.execute("PRAGMA freelist_count").fetchone()
         return max(0, free - left), held_s  # nothing where the store was made without auto_vacuum
+
+    def _give_back_pages(self, number: int) -> None:
+        for _ in range(number):  # `execute` ends this statement after its first page, whatever number it is given
+            self._db.execute("PRAGMA incremental_vacuum(1)")
 
     def checkpoint(self, *, now: bool = False) -> None:
         """Told of each step, it copies the log when that grew by `CHECKPOINT_PAGES`; nobody waits for it.
@@ -276,17 +279,15 @@ class _Work:
         held_s = 0.0
         for _ in range(CUT_TRIES):
             self.checkpoint(now=True)
-            _, held_s = self._timed(self._write_nothing)
+            _, held_s = self._with_lock(self._write_nothing)
             if self._log_bytes() < before:
                 return 1, held_s
         return 0, held_s
 
     def _write_nothing(self) -> None:
         """What begins the log anew is the first write after all of it was copied."""
-        self._db.execute("BEGIN IMMEDIATE")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         self._db.execute(f"PRAGMA user_version={version}")
-        self._db.execute("COMMIT")
 
     def _limit_log(self) -> None:
         limit = max(LOG_LIMIT, self._log_bytes() - CUT_BYTES)
@@ -295,9 +296,17 @@ class _Work:
     def _log_bytes(self) -> int:
         return self._log.stat().st_size if self._log.exists() else 0
 
-    def _timed(self, work: Callable[[], T]) -> tuple[T, float]:
+    def _with_lock(self, work: Callable[[], T]) -> tuple[T, float]:
+        """Returns for how long the lock was held as well; the wait for it is no part of that."""
+        self._db.execute("BEGIN IMMEDIATE")
         started, cpu_started = self._clock(), time.thread_time()
-        result = work()
+        try:
+            result = work()
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:  # sqlite may have rolled back by itself
+                self._db.execute("ROLLBACK")
+            raise
         held_s = self._clock() - started
         self.held_s = max(self.held_s, held_s)
         self.held_cpu_s = max(self.held_cpu_s, time.thread_time() - cpu_started)
