@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.redis_server import RedisServer
+from tests.support.waiting import eventually
 
 from hive_contracts import streams
 from hive_contracts.envelope import Envelope
@@ -224,3 +225,25 @@ def test_the_administrator_learns_what_server_it_is(redis: RedisServer) -> None:
             assert (await admin.facts()).run_id == facts.run_id
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("steps", range(1, 8))
+def test_whoever_is_cancelled_while_closing_leaves_no_connection_open(redis: RedisServer, steps: int) -> None:
+    async def scenario() -> None:
+        async with aclosing(RedisAdmin(redis.address)) as admin, aclosing(RedisBus(redis.address)) as bus:
+            before = (await admin.connections()).total()
+            reader = bus.reader()
+            await reader.read_after({"stream": "0-0"}, count=1, block_ms=0)
+            assert (await admin.connections()).total() == before + 1
+            closing = asyncio.ensure_future(reader.aclose())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            closing.cancel()
+            await asyncio.wait([closing])
+            await eventually(lambda: _are_connected(admin, before))
+
+    asyncio.run(scenario())
+
+
+async def _are_connected(admin: RedisAdmin, number: int) -> bool:
+    return (await admin.connections()).total() == number

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -67,16 +67,15 @@ class RedisServer:
             self.process.wait()
 
     async def _answer(self) -> None:
-        bus = RedisBus(self.address)
-        async with asyncio.timeout(START_TIMEOUT_S):
-            while True:
-                try:
-                    await bus.ping()
-                    break
-                except Unavailable:
-                    await asyncio.sleep(0.01)
-        await bus.load_functions()
-        await bus.aclose()
+        async with aclosing(RedisBus(self.address)) as bus:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                while True:
+                    try:
+                        await bus.ping()
+                        break
+                    except Unavailable:
+                        await asyncio.sleep(0.01)
+            await bus.load_functions()
 
 
 def new_server(directory: Path, *options: str, binary: str | None = None) -> RedisServer:

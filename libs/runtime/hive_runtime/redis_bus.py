@@ -23,6 +23,7 @@ from hive_contracts import streams
 from hive_contracts.envelope import Envelope
 from hive_runtime.bus import BLOCK_MS, DEDUP_TTL_S, Ack, Batch, Delivery, Entry, Made, Member, Memory, Reader
 from hive_runtime.errors import BusDenied, BusFull, BusLocked, BusUnavailable, LeaseLost, NoGroup
+from hive_runtime.redis_client import Client
 from hive_runtime.redis_link import RedisLink
 from hive_runtime.redis_sentinel import primary
 from hive_runtime.redis_url import RedisAddress, read_password
@@ -97,7 +98,7 @@ def connect(address: RedisAddress, *, timeout_s: float = COMMAND_TIMEOUT_S, deco
         "client_name": address.client_name,
         "driver_info": _DRIVER,
     }
-    client = primary(address, **options) if address.sentinels else Redis.from_url(address.url, **options)
+    client = primary(address, **options) if address.sentinels else Client.from_url(address.url, **options)
     pool = client.connection_pool
     pool.connection_class = _packing(pool.connection_class)
     return client

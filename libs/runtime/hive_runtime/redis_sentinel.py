@@ -5,6 +5,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.asyncio.sentinel import Sentinel
 
+from hive_runtime.redis_client import Client
 from hive_runtime.redis_url import RedisAddress
 
 ASK_TIMEOUT_S: Final = 1.0
@@ -14,11 +15,11 @@ ASK_TIMEOUT_S: Final = 1.0
 _Sentinel: Final[Any] = Sentinel  # redis-py does not annotate it
 
 
-class PrimaryClient(Redis):
+class PrimaryClient(Client):
     """Its connections go to the primary; one that finds itself at a replica is given up, and the next asks again."""
 
-    async def aclose(self, close_connection_pool: bool | None = None) -> None:  # noqa: FBT001 - redis-py's signature
-        await super().aclose(close_connection_pool)
+    async def _close_all(self, close_connection_pool: bool | None) -> None:  # noqa: FBT001 - as `aclose`
+        await super()._close_all(close_connection_pool)
         pool: Any = self.connection_pool
         await pool.sentinel_manager.aclose()
 
