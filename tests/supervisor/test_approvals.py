@@ -19,6 +19,7 @@ from hive_contracts.drafts import DraftView, RequestSpawnCommit
 from hive_contracts.envelope import Envelope
 from hive_contracts.models import AgentConfig
 from hive_runtime.records.approvals import ApprovalReader
+from hive_supervisor.approvals import requests
 from hive_supervisor.configs.repository import ConfigRepository, Tag
 from hive_supervisor.runtimes.memory import MemoryRuntime
 
@@ -138,6 +139,48 @@ def test_the_same_request_again_is_the_same_approval(redis: RedisServer, tmp_pat
         first, second = [asked(await desk.ask(clone, sha, key="same")) for _ in range(2)]
         assert first == second
         assert len(desk.reader.pending()) == 1
+
+    at_a_desk(redis, tmp_path, story)
+
+
+def test_who_asks_for_what_waits_already_gets_that_and_asks_anew_once_it_is_decided(
+    redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "MAX_PENDING", 1)
+
+    async def story(desk: Desk) -> None:
+        clone = await desk.fetch()
+        sha = clone.write(agent_toml='model = "opus"\n')
+        first = asked(await desk.ask(clone, sha, key="first"))
+        again = await asyncio.gather(*(desk.ask(clone, sha, key=f"again-{number}") for number in range(5)))
+        for answer in again:
+            assert asked(answer) == first | {"asked_before": "pending"}
+        assert [one.id for one in desk.reader.pending()] == [first["approval"]]
+        assert desk.repository.tags(Tag.PROPOSAL) == [first["approval"]]
+        asked(await desk.decide(first["approval"], sha, Decision.DENY))
+        told = asked(await desk.ask(clone, sha, key="again-3"))
+        assert told == first | {"asked_before": "denied"}, "the same key is the same request, whatever came since"
+        assert not desk.reader.pending()
+        anew = asked(await desk.ask(clone, sha, key="anew"))
+        assert anew["approval"] != first["approval"]
+        assert "asked_before" not in anew
+
+    at_a_desk(redis, tmp_path, story)
+
+
+def test_the_same_commit_on_another_base_is_another_request(redis: RedisServer, tmp_path: Path) -> None:
+    async def story(desk: Desk) -> None:
+        clone = await desk.fetch()
+        one = clone.write(agent_toml='model = "opus"\n')
+        two = clone.write(agent_toml='model = "haiku"\n')
+        of_both = asked(await desk.ask(clone, two))
+        first = asked(await desk.ask(clone, one))
+        asked(await desk.decide(first["approval"], one))
+        await desk.until(first["approval"], ApprovalState.DEPLOYED)
+        second = asked(await desk.ask(clone, two))
+        assert second["approval"] != of_both["approval"], "that one can only be void by now"
+        asked(await desk.decide(second["approval"], two))
+        await desk.until(second["approval"], ApprovalState.DEPLOYED)
 
     at_a_desk(redis, tmp_path, story)
 

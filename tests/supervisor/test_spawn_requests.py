@@ -224,6 +224,23 @@ def test_a_purge_that_a_manager_asks_for_is_the_operators_to_approve(redis: Redi
     on_hive(redis, tmp_path, scenario)
 
 
+@pytest.mark.parametrize("kind", [RequestSpawn, RequestPurge])
+def test_an_agent_that_is_asked_for_again_waits_once(
+    redis: RedisServer, tmp_path: Path, kind: type[RequestSpawn | RequestPurge]
+) -> None:
+    async def scenario(hive: Hive) -> None:
+        desk = Desk(hive, tmp_path, "lin")
+        if kind is RequestPurge:
+            asked(await hive.command(SpawnAgent(name="lin")))
+        first = asked(await wish(hive, kind(name="lin", description="please"), key="one"))
+        second = asked(await wish(hive, kind(name="lin", description="now, please"), key="two"))
+        assert second == first | {"asked_before": "pending"}
+        (waiting,) = desk.reader.pending()
+        assert waiting.description == "please"
+
+    on_hive(redis, tmp_path, scenario)
+
+
 def test_what_the_operator_makes_is_kept_as_an_approval(redis: RedisServer, tmp_path: Path) -> None:
     async def scenario(hive: Hive) -> None:
         desk = Desk(hive, tmp_path)

@@ -44,6 +44,9 @@ def test_a_commit_of_the_managers_is_looked_at_approved_and_deployed() -> None:
         if "bubblewrap" in running.api("GET", "/status")["info"]["isolation"]:
             assert "recipients" in tell(running, "hm1nd", "!bash cat /agents/ada/config/agent.toml")
         approval = request(running, "ada", first)
+        again = call(running, "hm1nd", "request_apply_commit", agent="ada", commit_ref=first, description="please")
+        assert approval in again
+        assert "nothing new was asked for" in again
         assert '+recipients = ["hm1nd"]' in running.cli("approval", approval)
         assert approval in running.cli("approvals")
         assert running.api("GET", "/agents/ada")["config"]["recipients"] is None

@@ -8,7 +8,7 @@ from hive_contracts.envelope import Payload
 HIVE_STORES: Final[Mapping[str, int]] = {
     "broker.sqlite": 5,
     "supervisor.sqlite": 4,
-    "approvals.sqlite": 4,
+    "approvals.sqlite": 5,
     "dashboard.sqlite": 3,
 }
 """File in the data directory → schema version of this hyperhive. A migration adds one here, too."""

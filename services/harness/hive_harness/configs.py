@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from hive_contracts.approvals import MAX_DESCRIPTION, FetchConfig, RequestApply, RequestPurge
+from hive_contracts.approvals import MAX_DESCRIPTION, ApprovalState, FetchConfig, RequestApply, RequestPurge
 from hive_contracts.drafts import RequestSpawn, RequestSpawnCommit, RequestSpawnDraft
 from hive_contracts.errors import InvalidRequest
 from hive_harness.clone import Clones
@@ -153,6 +153,9 @@ def check_sha(commit: str) -> None:
 
 
 def _waits(done: dict[str, Any]) -> str:
+    if before := done.get("asked_before"):
+        state = "waits for the operator" if before == ApprovalState.PENDING else f"is {before}"
+        return f"the same was asked for before: {done.get('approval')}, which {state}; nothing new was asked for"
     with_commit = f", with commit {done['commit']}" if done.get("commit") else ""
     kept = "; a destroyed agent of that name is kept, and would come back" if done.get("revives") else ""
     return f"{done.get('approval')} waits for the operator{with_commit}{kept}"

@@ -16,8 +16,11 @@ from hive_runtime.store import Store, read_only
 
 MIGRATIONS: Final = tuple(
     files(__package__).joinpath(name).read_text()
-    for name in ("approvals.sql", "approvals_2.sql", "approvals_3.sql", "approvals_4.sql")
+    for name in ("approvals.sql", "approvals_2.sql", "approvals_3.sql", "approvals_4.sql", "approvals_5.sql")
 )
+
+MOST_REPEATED: Final = 10_000
+"""Requests that asked for the same again, and whose answer is kept: who asks may ask for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,20 @@ class ApprovalWriter:
     def get(self, approval_id: str) -> ApprovalView | None:
         with self.base.reading() as db:
             return _get(db, approval_id)
+
+    def repeat(self, request_id: str, approval: ApprovalView) -> None:
+        """Keep that this request asked for what `approval` was waiting for."""
+        values = {"id": request_id, "approval": approval.id, "most": MOST_REPEATED}
+        with self.base.transaction() as db:
+            db.execute("INSERT OR IGNORE INTO repeated (id, approval) VALUES (:id, :approval)", values)
+            db.execute("DELETE FROM repeated WHERE number <= (SELECT max(number) FROM repeated) - :most", values)
+
+    def repeated(self, request_id: str) -> ApprovalView | None:
+        """The approval that was waiting when this request asked for the same."""
+        query = "SELECT a.* FROM repeated r JOIN approvals a ON a.id = r.approval WHERE r.id = :id"
+        with self.base.reading() as db:
+            row = db.execute(query, {"id": request_id}).fetchone()
+        return _view(row) if row else None
 
     def in_state(self, state: ApprovalState) -> list[ApprovalView]:
         """Oldest first."""

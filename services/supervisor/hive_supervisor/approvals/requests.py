@@ -32,7 +32,10 @@ Asked = dict[str, Any]
 
 
 class Requests:
-    """The same key again is the same request. Raises `HiveError` for what is refused; then nothing waits."""
+    """The same key again is the same request, and one that asks for what another one waits for is that one.
+
+    Raises `HiveError` for what is refused; then nothing waits.
+    """
 
     def __init__(self, ledger: Ledger, configs: Configs, agents: Agents, drafts: Drafts, *, ttl_s: float) -> None:
         self._ledger = ledger
@@ -47,7 +50,9 @@ class Requests:
             return again
         if self._agents.config(wish.name) is None and self._ledger.store.draft(wish.name):
             raise Refused(f"{wish.name} is a draft: use request_spawn_commit")
-        return await self._propose(approval, lambda at: at.propose(approval.id, _decoded(wish.bundle), wish.commit))
+        return await self._propose(
+            approval, lambda at: at.propose(approval.id, _decoded(wish.bundle), wish.commit), commit=wish.commit
+        )
 
     async def spawn_commit(self, wish: RequestSpawnCommit, *, requester: str, key: str) -> Asked:
         approval = self._new(ApprovalKind.SPAWN_COMMIT, wish.name, requester, key, wish.description)
@@ -55,7 +60,9 @@ class Requests:
             return again
         draft = self._drafts.of(wish.name, requester)
         approval = approval.model_copy(update={"revives": draft.revives})
-        asked = await self._propose(approval, lambda at: at.propose(approval.id, _decoded(wish.bundle), wish.commit))
+        asked = await self._propose(
+            approval, lambda at: at.propose(approval.id, _decoded(wish.bundle), wish.commit), commit=wish.commit
+        )
         await self._drafts.saw(draft, asked["commit"])
         return asked
 
@@ -77,6 +84,8 @@ class Requests:
             raise Refused(f"{MANAGER} is the manager; a hive without one does nothing")
         if self._agents.wanted(wish.name) in (None, Desired.PURGED):
             raise UnknownAgent(f"there is no agent called {wish.name}")
+        if waiting := self._waiting(approval):
+            return waiting
         self._check_room()
         await self._ledger.add(approval)
         return _asked(approval)
@@ -116,30 +125,46 @@ class Requests:
 
     async def _again(self, approval: ApprovalView) -> Asked | None:
         """The answer to a request that was taken already."""
+        if repeated := self._ledger.store.repeated(approval.id):
+            return _asked_before(repeated)
         found = self._ledger.store.get(approval.id)
         if found is None:
             return None
         await self._ledger.tell(found)
         return _asked(found)
 
+    def _waiting(self, approval: ApprovalView, *, commit: str = "") -> Asked | None:
+        """The answer when the same is asked for and waits, on the same base, in whatever words."""
+        wanted = (approval.kind, approval.requester, approval.pattern, approval.base)
+        for one in self._ledger.store.waiting_of(approval.agent):
+            if (one.kind, one.requester, one.pattern, one.base) == wanted and one.commit.startswith(commit):
+                self._ledger.store.repeat(approval.id, one)
+                return _asked_before(one)
+        return None
+
     def _check_room(self) -> None:
         if len(self._ledger.store.in_state(ApprovalState.PENDING)) >= MAX_PENDING:
             raise Refused(f"{MAX_PENDING} requests wait for the operator already; wait until some are decided")
 
-    async def _propose(self, approval: ApprovalView, pin: Callable[[ConfigRepository], str]) -> Asked:
-        """`pin` brings the commit into the repository, as a proposal of the approval's."""
-        self._check_room()
+    async def _propose(
+        self, approval: ApprovalView, pin: Callable[[ConfigRepository], str], *, commit: str = ""
+    ) -> Asked:
+        """`pin` brings the commit into the repository, as a proposal of the approval's; `commit` is as it was asked."""
         async with self._configs.lock(approval.agent):
             repository = await asyncio.to_thread(self._configs.opened, approval.agent)
-            commit = await asyncio.to_thread(pin, repository)
             base = await asyncio.to_thread(repository.main) or ""
-            approval = approval.model_copy(update={"commit": commit, "base": base})
+            approval = approval.model_copy(update={"base": base})
+            if waiting := self._waiting(approval, commit=commit):
+                return waiting
+            self._check_room()
+            sha = await asyncio.to_thread(pin, repository)
+            approval = approval.model_copy(update={"commit": sha})
             earlier = self._ledger.store.of_agent(approval.agent)
             found = await asyncio.to_thread(diffs, repository, approval, earlier)
             files = await asyncio.to_thread(agent_files, repository, approval)
         if not approval.kind.spawns and not found[0].text:
             await asyncio.to_thread(repository.drop_tag, Tag.PROPOSAL, approval.id)
-            raise ConfigRefused(f"{commit[:12]} changes nothing; there is nothing to approve")
+            raise ConfigRefused(f"{sha[:12]} changes nothing; there is nothing to approve")
         await self._ledger.add(approval, found, files)
         return _asked(approval)
 
@@ -153,6 +178,10 @@ def _pattern_commit(repository: ConfigRepository, approval: ApprovalView) -> str
 
 def _asked(approval: ApprovalView) -> Asked:
     return {"approval": approval.id, **({"commit": approval.commit} if approval.commit else {})}
+
+
+def _asked_before(approval: ApprovalView) -> Asked:
+    return _asked(approval) | {"asked_before": approval.state.value}
 
 
 def _decoded(bundle: str) -> bytes:
