@@ -1,7 +1,8 @@
 """The governed path (outbox → broker with checks, record, dedup → inbox → claim → fenced ack) against a bare hop.
 
 The bare hop is raw redis-py: XADD, XREADGROUP, XACK each. Latency: one message at a time, the two by turns.
-Throughput: a backlog drained by one broker process, and by two that share five senders. Peers, where they are installed
+Throughput: a backlog drained by one broker process, and by two, of which each has half of eight senders; also what a
+message takes of the processors, by process. Peers, where they are installed
 (`pip install "hyperhive[bench]"`): one ungoverned hop of FastStream and of taskiq over Redis streams. All in one run,
 in turns, on one server with its append-only file on (everysec), 1 KiB bodies.
 Usage: python -m bench.governed_path [--rounds N] [--messages N]
@@ -26,6 +27,7 @@ from bench.peers import installed_peers
 from tests.support.redis_server import ADMIN_PASSWORD, RedisServer, redis_server
 from tests.support.waiting import eventually
 
+from hive_broker.membership import owner
 from hive_contracts import streams
 from hive_contracts.agents import AgentRecord, Engine
 from hive_contracts.envelope import Envelope
@@ -41,8 +43,18 @@ SINGLES: Final = 300
 BLOCK: Final = 25
 """Single messages in a row, before it is the other's turn: so both meet the same machine."""
 
-AGENTS: Final = ("ada", "lin", "bee", "kim", "sue")
-SENDERS: Final = ("operator", "lin", "bee", "kim", "sue")
+BROKERS: Final = ("broker-0", "broker-1")
+EACH: Final = 4
+"""Senders of each broker: which one has a name follows from the name, and few names may all be of one."""
+
+
+def _senders() -> list[str]:
+    names = ("operator", *(f"sender-{number}" for number in range(100)))
+    return [name for broker in BROKERS for name in [one for one in names if owner(BROKERS, one) == broker][:EACH]]
+
+
+SENDERS: Final = _senders()
+AGENTS: Final = ("ada", *(name for name in SENDERS if name != "operator"))
 
 
 class Hive:
@@ -116,8 +128,10 @@ class Hive:
         await reader.aclose()
         return statistics.median(taken)
 
-    async def throughput(self, count: int, *, brokers: int = 1) -> float:
+    async def throughput(self, count: int, *, brokers: int = 1) -> tuple[float, dict[str, float]]:
         """Messages per second through so many broker processes, from the first to the last, as the peers count.
+
+        And what a message takes of the processors, in microseconds, by process; the record may still be on its way.
 
         The backlog comes at once, when the brokers have shared the outboxes: what a process that starts takes of the
         processors, and the hand-over, are no part of it.
@@ -125,14 +139,18 @@ class Hive:
         send = SendMessage(to="ada", body=BODY)
         sends = [(name, Envelope.of(send, source=name)) for name in itertools.islice(itertools.cycle(SENDERS), count)]
         async with AsyncExitStack() as stack:
-            for _ in range(brokers):
-                await stack.enter_async_context(self.broker())
+            processes = [await stack.enter_async_context(self.broker()) for _ in range(brokers)]
             await self.ready(brokers)
+            assert self._redis.process
+            named = {f"broker {number}": process.pid for number, process in enumerate(processes, 1)}
+            named |= {"redis": self._redis.process.pid, "bench": os.getpid()}
+            before = {name: _cpu_s(pid) for name, pid in named.items()}
             batch = Batch([Append(streams.outbox(name), envelope) for name, envelope in sends])
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.bus.write(batch))
                 began = await self.receive(1)
-            return (count - 1) / (await self.receive(count - 1) - began)
+            rate = (count - 1) / (await self.receive(count - 1) - began)
+            return rate, {name: (_cpu_s(pid) - before[name]) / count * 1e6 for name, pid in named.items()}
 
     async def ready(self, brokers: int) -> None:
         """The brokers have read what they had not recorded yet, and share the outboxes; one message of each came."""
@@ -148,6 +166,12 @@ class Hive:
         for name in SENDERS:
             await self.send(name)
         await self.receive(len(SENDERS))
+
+
+def _cpu_s(pid: int) -> float:
+    """What a process has had of the processors."""
+    times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
 
 
 class Raw:
@@ -201,6 +225,7 @@ async def measure(redis: RedisServer, rounds: int, messages: int) -> None:
         peers = installed_peers(redis)
         latencies: dict[str, list[float]] = defaultdict(list)
         rates: dict[str, list[float]] = defaultdict(list)
+        costs: dict[str, list[float]] = defaultdict(list)
         for _ in range(rounds):
             async with hive.broker():
                 await hive.ready(1)
@@ -208,14 +233,20 @@ async def measure(redis: RedisServer, rounds: int, messages: int) -> None:
                 for _ in range(SINGLES // BLOCK):
                     latencies["governed"].append(await hive.latency(BLOCK) * 1000)
                     latencies["raw"].append(await raw.latency(BLOCK) * 1000)
-            rates["governed"].append(await hive.throughput(messages))
-            rates["governed, 2 brokers"].append(await hive.throughput(messages, brokers=2))
+            for name, brokers in (("governed", 1), ("governed, 2 brokers", 2)):
+                rate, taken = await hive.throughput(messages, brokers=brokers)
+                rates[name].append(rate)
+                for process, microseconds in taken.items():
+                    costs[f"{name}: {process}"].append(microseconds)
             rates["raw"].append(await raw.throughput(messages))
             for name, peer in peers.items():
                 rates[name].append(await peer(messages))
         await hive.bus.aclose()
     report("latency p50, ms", latencies)
     report("throughput, messages/s", rates)
+    print("processors, microseconds per message")
+    for name, values in costs.items():
+        print(f"  {name:<30} {statistics.median(values):6.0f}")
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 

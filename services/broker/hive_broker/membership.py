@@ -12,7 +12,7 @@ import fcntl
 import hashlib
 import itertools
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -55,7 +55,7 @@ class Membership:
 
     def owns(self, name: str) -> bool:
         """Whether the outbox of `name` is this broker's."""
-        return bool(self._view) and max(self._view, key=lambda one: _weight(one, name)) == self._instance
+        return bool(self._view) and owner(self._view, name) == self._instance
 
     async def run(self, changed: Changed) -> None:
         """`changed` is called, and awaited, to stop what is not ours any more, and to begin what is, once agreed."""
@@ -102,8 +102,12 @@ def slot(folder: Path, name: str) -> Iterator[str]:
         return
 
 
+def owner(instances: Sequence[str], name: str) -> str:
+    """Whose the outbox of `name` is. Highest random weight: a broker that comes or goes moves its own share only."""
+    return max(instances, key=lambda one: _weight(one, name))
+
+
 def _weight(instance: str, name: str) -> bytes:
-    """Highest random weight: a broker that comes or goes moves its own share only."""
     return hashlib.blake2b(f"{instance}\0{name}".encode(), digest_size=8).digest()
 
 
