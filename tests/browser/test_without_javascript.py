@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 from tests.support.chromium import WIDE
@@ -110,6 +112,17 @@ def test_a_command_is_permitted_once_always_and_not(running: Hive, page: Page) -
         said(running, page, "Answered")
     wait_until(lambda: running.api("GET", "/agents/tom/state")["state"] == "idle")
     assert (running.data_dir / "agents" / "tom" / "state" / "ran").read_text() == "Once\n"
+    running.send("tom", "!bash touch ./always")
+    wish = there(running, page, "permission", "touch ./always")
+    wish.get_by_role("button", name="Always touch *").click()
+    said(running, page, "Answered")
+    wait_until((running.data_dir / "agents" / "tom" / "state" / "always").exists)
+    proposed = there(running, page, "approval", "touch *")
+    proposed.get_by_role("button", name="Approve").click()
+    said(running, page, "Approved")
+    wait_until(lambda: "touch *" in running.api("GET", "/agents/tom/config")["text"], within_s=60)
+    running.send("tom", "!bash touch ./more")
+    wait_until((running.data_dir / "agents" / "tom" / "state" / "more").exists, within_s=60)
 
 
 def test_requests_are_approved_denied_and_sent_back(running: Hive, page: Page) -> None:
@@ -281,7 +294,50 @@ def test_an_agent_is_made_changed_stopped_destroyed_revived_and_purged(running: 
     said(running, page, "tim is gone")
 
 
-def test_settings_tokens_and_terminals_are_switched(running: Hive, page: Page) -> None:
+def deploy(running: Hive, name: str, text: str) -> None:
+    """The operator's own change, once it runs."""
+    before = running.api("GET", f"/agents/{name}/config")["main"]
+    change = {"before": before, "text": text, "description": "a change"}
+    made = running.api("PUT", f"/agents/{name}/config", json=change)["approval"]
+    wait_until(lambda: state(running, made) == "deployed", within_s=60)
+
+
+def test_a_configuration_is_rolled_back(running: Hive, page: Page) -> None:
+    running.cli("spawn", "rob")
+    earlier = 'recipients = ["hm1nd"]\n'
+    deploy(running, "rob", earlier)
+    deploy(running, "rob", "recipients = []\n")
+    page.goto(f"{running.address}/agents/rob/config")
+    page.get_by_text("Roll back…").first.click()
+    page.get_by_role("button", name="Roll back to").first.click()
+    expect(page.locator("#flash")).to_contain_text("It is being deployed again.")
+    wait_until(lambda: running.api("GET", "/agents/rob/config")["text"] == earlier, within_s=60)
+    wait_until(lambda: running.api("GET", "/agents/rob")["container"] == "running", within_s=60)
+
+
+def test_a_token_is_made_shown_once_used_and_revoked(running: Hive, page: Page) -> None:
+    access = f"{running.address}/settings/access"
+    page.goto(access)
+    page.get_by_label("Name").fill("phone")
+    page.get_by_label("Days").fill("30")
+    page.get_by_role("button", name="Make a token").click()
+    secret = re.search(r"is (\S+) — copy it", page.locator("#flash").inner_text())
+    assert secret
+    page.goto(access)
+    expect(page.locator("main")).not_to_contain_text(secret[1])
+
+    def status() -> int:
+        bearer = {"authorization": f"Bearer {secret[1]}"}
+        return httpx.get(f"{running.address}/api/v1/agents", headers=bearer, timeout=30).status_code
+
+    assert status() == 200
+    page.get_by_role("button", name="Revoke phone").click()
+    expect(page.locator("#flash")).to_contain_text("phone lets nobody in any more.")
+    expect(page.get_by_role("button", name="Revoke phone")).to_have_count(0)
+    assert status() == 401
+
+
+def test_settings_and_terminals_are_switched(running: Hive, page: Page) -> None:
     page.goto(f"{running.address}/settings")
     page.get_by_label("dark").check()
     page.get_by_role("button", name="Keep").click()
