@@ -39,6 +39,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "trace": ("messages", "Show a message's life and its conversation."),
     "dead-letters": ("dead_letters", "List the messages that were given up."),
     "redrive": ("dead_letters", "Put a dead letter back into its recipient's inbox."),
+    "alerts": ("alerts", "List floods, stopped conversations and refused sends, or dismiss one."),
     "approvals": ("approvals", "Show the requests that wait for your decision."),
     "approval": ("approvals", "Show what an approval would change."),
     "approve": ("approvals", "Approve a commit."),

@@ -348,6 +348,31 @@ def test_dead_letters_are_listed_with_their_reasons(api: FakeApi, hive: Hive, ca
     assert "There are no dead letters." in capsys.readouterr().out
 
 
+def test_alerts_are_listed_and_dismissed(api: FakeApi, hive: Hive, capsys: Capture) -> None:
+    alert = {
+        "key": "flood-ada", "kind": "flood", "agent": "ada", "reason": "too\x1b much", "since": NOW, "last": NOW,
+        "peer": "", "trace_id": "", "count": 3, "over": True,
+    }  # fmt: skip
+    api.answers["GET", "/api/v1/alerts"] = (200, {"alerts": [alert]})
+    assert hive("alerts") == 0
+    row = capsys.readouterr().out.splitlines()[1]
+    for text in ("flood-ada", "flood, over", "3", "too� much"):
+        assert text in row
+    assert hive("alerts", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"alerts": [alert]}
+    api.answers["POST", "/api/v1/alerts/flood-ada/dismiss"] = (200, alert)
+    assert hive("alerts", "dismiss", "flood-ada") == 0
+    assert "flood-ada is dismissed" in capsys.readouterr().out
+    assert hive("alerts", "dismiss", "flood-ada", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == alert
+    api.problem("POST", "/api/v1/alerts/flood-ada/dismiss", 404, "that was dismissed already")
+    assert hive("alerts", "dismiss", "flood-ada") == 3
+    assert capsys.readouterr().err == "hive: that was dismissed already\n"
+    api.answers["GET", "/api/v1/alerts"] = (200, {"alerts": []})
+    assert hive("alerts") == 0
+    assert "There are no alerts." in capsys.readouterr().out
+
+
 def test_a_redrive_is_confirmed_or_refused(api: FakeApi, hive: Hive, capsys: Capture) -> None:
     api.answers["POST", "/api/v1/dead-letters/m-1/redrive"] = (200, {"id": "m-1", "state": "delivered"})
     assert hive("redrive", "m-1") == 0

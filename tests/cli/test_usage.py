@@ -68,6 +68,8 @@ inbox --limit 0
 inbox --limit many
 trace
 dead-letters --limit 0
+alerts dismiss
+alerts forget flood-ada
 redrive
 approvals --limit 501
 approval
