@@ -14,7 +14,8 @@ TOKEN = {
     "valid": True,
 }  # fmt: skip
 ACTION = {
-    "id": "7", "time": NOW, "who": "t-1", "address": "127.0.0.1", "action": "agent.stop", "target": "ada", "detail": "",
+    "id": "7", "time": NOW, "who": "t-1", "address": "127.0.0.1", "action": "agent.stop", "target": "ada",
+    "detail": "", "facts": [{"label": "model", "value": "op\x1bus"}, {"label": "", "value": "90 days"}],
     "outcome": "refused", "reason": "it is stopped",
 }  # fmt: skip
 Capture = pytest.CaptureFixture[str]
@@ -58,5 +59,7 @@ def test_tokens_are_listed_and_revoked(api: FakeApi, hive: Hive, capsys: Capture
 def test_the_audit_log_is_a_table(api: FakeApi, hive: Hive, capsys: Capture) -> None:
     api.answers["GET", "/api/v1/audit"] = (200, {"actions": [ACTION], "next": None})
     assert hive("audit", "--who", "t-1") == 0
-    assert "refused: it is stopped" in capsys.readouterr().out
+    row = capsys.readouterr().out.splitlines()[1]
+    assert "refused: it is stopped" in row
+    assert row.endswith("model: op�us, 90 days")
     assert "who=t-1" in api.asked[0]["path"]

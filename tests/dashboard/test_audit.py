@@ -1,6 +1,7 @@
 """What is done is written down: who, what, to what, and what came of it."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,13 @@ from typing import Any
 from tests.dashboard.opened import Opened, client, opened
 from tests.support.waiting import eventually
 
-from hive_contracts.agents import StopAgent
+from hive_contracts.agents import SpawnAgent, StopAgent
 from hive_contracts.control import GiveLoginCode
 from hive_contracts.messages import SendMessage
-from hive_dashboard.audit import MAX_VALUE, detail_of, target_of
+from hive_contracts.models import AgentConfig
+from hive_dashboard.audit import MAX_DETAIL, MAX_VALUE, detail_of, target_of
 from hive_dashboard.store import SessionStore
-from hive_dashboard.store_audit import MAX_ROWS, TRIM_EVERY, Action, AuditLog
+from hive_dashboard.store_audit import MAX_ROWS, TRIM_EVERY, Action, AuditLog, facts_of
 from hive_runtime.memory_bus import MemoryBus
 from hive_runtime.records.messages import from_milliseconds
 
@@ -147,6 +149,45 @@ def test_a_command_is_told_without_what_is_secret_and_in_few_words() -> None:
     assert "private" not in detail_of(sent)
     assert '"urgent": true' in detail_of(sent)
     assert len(detail_of(sent)) < MAX_VALUE + 80
+
+
+def test_a_detail_is_whole_however_much_there_is_to_tell() -> None:
+    packages = tuple(f"package-{number}" for number in range(40))
+    spawn = SpawnAgent(name="ada", description='"' * 500, config=AgentConfig(packages=packages, secrets=("KEY",)))
+    detail = detail_of(spawn)
+    assert len(detail) <= MAX_DETAIL
+    assert json.loads(detail) == {
+        "description": '"' * MAX_VALUE + "…",
+        "config.secrets": ["KEY"],
+        "config.packages": ["package-0", "package-1", "package-2", "…"],
+    }
+    crowded = detail_of(SpawnAgent(name="ada", description="\x01" * 500, config=AgentConfig(secrets=("KEY",))))
+    assert json.loads(crowded) == {"left_out": 2}
+
+
+def test_a_detail_is_read_as_labels_and_values() -> None:
+    detail = '{"queued_model": "opus <b>", "limits": {"turns": 5, "tools": ["a", {"b": true}]}, "note": null}'
+    assert [(fact.label, fact.value) for fact in facts_of(detail)] == [
+        ("queued model", "opus <b>"),
+        ("limits.turns", "5"),
+        ("limits.tools", "a, b: yes"),
+        ("note", "none"),
+    ]
+    assert [(fact.label, fact.value) for fact in facts_of("90 days")] == [("", "90 days")]
+    assert [(fact.label, fact.value) for fact in facts_of('{"cut": "of')] == [("", '{"cut": "of')]
+    assert facts_of("") == []
+
+
+def test_the_audit_page_shows_details_as_text(tmp_path: Path) -> None:
+    async def scenario(hive: Opened) -> None:
+        await hive.sign_in()
+        await hive.post("/agents/hm1nd/model", model="opus")
+        model, *_ = await actions(hive)
+        assert model["facts"] == [{"label": "model", "value": "opus"}]
+        page = (await hive.browser.get("/audit")).text
+        assert '<dt dir="auto">model</dt><dd dir="auto">opus</dd>' in page
+
+    in_a_hive(tmp_path, scenario)
 
 
 def test_the_oldest_go_when_there_are_too_many(tmp_path: Path) -> None:

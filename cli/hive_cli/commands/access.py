@@ -80,7 +80,7 @@ def audit(*, who: str | None, target: str | None, limit: int, as_json: bool) -> 
     if as_json:
         print_json(found)
     elif found["actions"]:
-        print_table(("TIME", "WHO", "WHAT", "TARGET", "OUTCOME"), [_action(one) for one in found["actions"]])
+        print_table(("TIME", "WHO", "WHAT", "TARGET", "OUTCOME", "DETAIL"), [_action(one) for one in found["actions"]])
         print_more(found)
     else:
         say("Nothing was done.")
@@ -88,4 +88,5 @@ def audit(*, who: str | None, target: str | None, limit: int, as_json: bool) -> 
 
 def _action(one: dict[str, Any]) -> tuple[str, ...]:
     outcome = f"{one['outcome']}: {one['reason']}" if one["reason"] else one["outcome"]
-    return when(one["time"]), one["who"], one["action"], one["target"], outcome
+    detail = ", ".join(f"{fact['label']}: {fact['value']}" if fact["label"] else fact["value"] for fact in one["facts"])
+    return when(one["time"]), one["who"], one["action"], one["target"], outcome, detail

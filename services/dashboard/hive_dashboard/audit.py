@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hive_contracts.envelope import Payload
 from hive_contracts.errors import HiveError
 from hive_dashboard.security import SAFE_METHODS
-from hive_dashboard.store_audit import ASKED, Action, AuditLog
+from hive_dashboard.store_audit import ASKED, Action, AuditLog, flat
 from hive_runtime.errors import StoreUnavailable
 
 DONE: Final = "done"
@@ -29,6 +29,9 @@ NOBODY: Final = "-"
 SIGN_IN: Final = "/sign-in"
 MAX_DETAIL: Final = 500
 MAX_VALUE: Final = 160
+MAX_ITEMS: Final = 3
+"""Of a long list."""
+
 TARGETS: Final = ("name", "agent", "id", "to", "message_id")
 """Fields of a command that say what it is about; the first that is there."""
 
@@ -62,7 +65,7 @@ class Note:
             outcome=outcome,
             reason=reason[:MAX_DETAIL],
         )
-        log.info("operator action", **about.model_dump(exclude={"id", "time"}))
+        log.info("operator action", **about.model_dump(exclude={"id", "time", "facts"}))
         try:
             return self.audit.add(about)
         except StoreUnavailable as error:
@@ -126,13 +129,23 @@ def detail_of(payload: Payload) -> str:
     fields = type(payload).model_fields
     hidden = {name for name, about in fields.items() if about.repr is False}
     values = payload.model_dump(mode="json", exclude=hidden | LEFT_OUT | set(TARGETS), exclude_defaults=True)
-    shown = {name: _short(value) for name, value in values.items() if value not in (None, "", [], {})}
-    return json.dumps(shown, ensure_ascii=False) if shown else ""
+    return _fitting({name: _short(value) for name, value in flat(values) if value not in (None, "", [], {})})
+
+
+def _fitting(shown: dict[str, Any]) -> str:
+    """Whole JSON of at most `MAX_DETAIL` characters; the last fields go first."""
+    text, left_out = json.dumps(shown, ensure_ascii=False), 0
+    while len(text) > MAX_DETAIL:
+        shown.popitem()
+        left_out += 1
+        text = json.dumps(shown | {"left_out": left_out}, ensure_ascii=False)
+    return text if shown or left_out else ""
 
 
 def _short(value: Any) -> Any:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text[:MAX_VALUE] + "…" if len(text) > MAX_VALUE else value
+    if isinstance(value, list) and len(json.dumps(value, ensure_ascii=False)) > MAX_VALUE:
+        return [*(str(one)[:MAX_VALUE] for one in value[:MAX_ITEMS]), "…"]
+    return value[:MAX_VALUE] + "…" if isinstance(value, str) and len(value) > MAX_VALUE else value
 
 
 class Audited:

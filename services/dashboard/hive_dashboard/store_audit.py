@@ -3,11 +3,13 @@
 Rows are added and finished, never changed.
 """
 
+import json
 import sqlite3
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, computed_field
 
 from hive_runtime.records.messages import from_milliseconds, milliseconds
 from hive_runtime.store import Store
@@ -18,9 +20,17 @@ ASKED: Final = "asked"
 """The outcome of what is under way, or was when the dashboard ended."""
 
 
+class Fact(BaseModel):
+    """A line of a detail. `label` is empty where the detail is one sentence."""
+
+    label: str
+    value: str
+
+
 class Action(BaseModel):
     """`who`: a token (`t-…`), a session (`s-…`), or `local`, the token file of this machine.
 
+    `detail` is a sentence, or the fields of the command as JSON; `facts` is the same to be read.
     `outcome`: `done`, `asked` while it is under way, or the code of the error, with its sentence as `reason`.
     """
 
@@ -34,6 +44,45 @@ class Action(BaseModel):
     outcome: str
     reason: str
 
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def facts(self) -> list[Fact]:
+        return facts_of(self.detail)
+
+
+def facts_of(detail: str) -> list[Fact]:
+    """A text that is no JSON object is one fact without a label."""
+    try:
+        fields = json.loads(detail)
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        return [Fact(label="", value=detail)] if detail else []
+    return [Fact(label=label.replace("_", " "), value=_words(value)) for label, value in flat(fields)]
+
+
+def flat(fields: dict[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:
+    """What is in an object of an object is `outer.inner`."""
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{within}{name}.")
+        else:
+            yield f"{within}{name}", value
+
+
+def _words(value: Any) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case list():
+            return ", ".join(_words(one) for one in value)
+        case dict():
+            return ", ".join(f"{name}: {_words(one)}" for name, one in value.items())
+        case None:
+            return "none"
+        case _:
+            return str(value)
+
 
 class AuditLog:
     """Any thread may use it."""
@@ -43,7 +92,7 @@ class AuditLog:
 
     def add(self, action: Action) -> int:
         """Its row; `action.id` is left aside. The oldest go when there are more than `MAX_ROWS`."""
-        values = action.model_dump(exclude={"id", "time"}) | {"at": milliseconds(action.time)}
+        values = action.model_dump(exclude={"id", "time", "facts"}) | {"at": milliseconds(action.time)}
         names, slots = ", ".join(values), ", ".join(f":{name}" for name in values)
         with self._base.transaction() as db:
             row = db.execute(f"INSERT INTO audit ({names}) VALUES ({slots})", values).lastrowid or 0  # noqa: S608 - constants only
