@@ -35,6 +35,11 @@ BUSY_TIMEOUT_S: Final = 5.0
 READ_TIMEOUT_S: Final = 0.1
 """A reader waits for hardly anything in WAL mode, and an event loop may be what waits."""
 
+NO_ROW: Final = (ValueError, IndexError, OverflowError)
+"""What a reader fails with on a row that is none of its type: a state unknown to it, half a JSON, no such column."""
+
+REASON_LENGTH: Final = 200
+
 log = structlog.get_logger()
 
 
@@ -108,6 +113,8 @@ class Store:
         with self._reading:
             try:
                 yield self._read_connection()
+            except NO_ROW as error:
+                raise _no_row(self._path, error) from error
             except sqlite3.Error as error:
                 self._drop_reader()
                 with self._writing:
@@ -293,10 +300,17 @@ def read_only(path: Path) -> Iterator[sqlite3.Connection | None]:
         return
     try:
         yield connection
+    except NO_ROW as error:
+        raise _no_row(path, error) from error
     except sqlite3.Error as error:
         raise StoreUnavailable(f"cannot read the store {path}: {error}") from error
     finally:
         connection.close()
+
+
+def _no_row(path: Path, error: Exception) -> StoreUnavailable:
+    reason = " ".join(str(error).split())[:REASON_LENGTH]
+    return StoreUnavailable(f"the store {path} holds what cannot be read: {reason}")
 
 
 def _open_read_only(path: Path, *, timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection | None:

@@ -5,10 +5,11 @@ HiveError
 ├── Forbidden         403  a form or page that is not ours asked for this
 ├── InvalidRequest    422  a field or parameter that does not fit
 ├── TooManyAttempts   429  sign-in was tried too often
+├── Unreadable        503  what another service left or answered does not fit its type
 └── AddressTaken      500  the port is in use, or may not be used
 """
 
-from hive_contracts.errors import HiveError
+from hive_contracts.errors import HiveError, Unavailable
 
 
 class NotSignedIn(HiveError):
@@ -29,6 +30,10 @@ class InvalidRequest(HiveError):
 class TooManyAttempts(HiveError):
     code = "too_many_attempts"
     status = 429
+
+
+class Unreadable(Unavailable):
+    code = "unreadable"
 
 
 class AddressTaken(HiveError):

@@ -200,7 +200,7 @@ class ApprovalReader:
         query = "SELECT base_kind, base, text FROM approval_diffs WHERE id = :id"
         with read_only(self._path) as db:
             rows = db.execute(query, {"id": approval_id}).fetchall() if db else ()
-        found = [StoredDiff(BaseKind(row["base_kind"]), row["base"], row["text"]) for row in rows]
+            found = [StoredDiff(BaseKind(row["base_kind"]), row["base"], row["text"]) for row in rows]
         return tuple(sorted(found, key=lambda diff: list(BaseKind).index(diff.base_kind)))
 
     def agent_files(self, approval_id: str) -> AgentFiles | None:

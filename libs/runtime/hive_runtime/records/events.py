@@ -97,13 +97,13 @@ class EventReader:
             query = "SELECT * FROM events ORDER BY number DESC LIMIT :limit"
         with read_only(self._path) as db:
             rows = db.execute(query, {"cursor": after or before, "limit": limit}).fetchall() if db else []
-        return [event_of(row) for row in (rows if after is not None else reversed(rows))]
+            return [event_of(row) for row in (rows if after is not None else reversed(rows))]
 
     def get(self, event_id: str) -> RecordedEvent | None:
         with read_only(self._path) as db:
             query = "SELECT * FROM events WHERE entry_id = :id"
             row = db.execute(query, {"id": event_id}).fetchone() if db else None
-        return event_of(row) if row else None
+            return event_of(row) if row else None
 
 
 def _endings(events: Sequence[tuple[str, Envelope]]) -> Iterator[tuple[TurnEnded, int]]:

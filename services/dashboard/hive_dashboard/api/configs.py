@@ -9,6 +9,7 @@ from hive_contracts.agent_file import MAX_FILE_BYTES
 from hive_contracts.approvals import MAX_DESCRIPTION, EditConfig, ReadConfig, RollBackConfig
 from hive_contracts.names import check_agent_name
 from hive_dashboard.parts import PartsOf
+from hive_dashboard.reports import answered
 
 router = APIRouter(prefix="/agents/{name}", tags=["configurations"])
 
@@ -48,7 +49,7 @@ class RollBack(BaseModel):
 @router.get("/config")
 async def config(parts: PartsOf, name: str) -> ConfigView:
     """The `agent.toml` that runs, or a draft's, and what can be rolled back to."""
-    return ConfigView.model_validate(await parts.commands.command(ReadConfig(name=check_agent_name(name))))
+    return answered(ConfigView, await parts.commands.command(ReadConfig(name=check_agent_name(name))))
 
 
 @router.put("/config")

@@ -3,9 +3,9 @@
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
-from hive_contracts import streams
 from hive_contracts.credentials import CredentialsRotated, RotateCredentials
 from hive_dashboard.parts import PartsOf
+from hive_dashboard.reports import last_rotation
 
 router = APIRouter(prefix="/credentials", tags=["credentials"])
 
@@ -27,8 +27,7 @@ class Wish(BaseModel):
 @router.get("")
 async def progress(parts: PartsOf) -> Progress:
     """How far the rotation is that was asked for last."""
-    text = (await parts.bus.hash_all(streams.CREDENTIALS)).get(streams.REPORT_FIELD)
-    return Progress(rotation=CredentialsRotated.model_validate_json(text) if text else None)
+    return Progress(rotation=await last_rotation(parts.bus))
 
 
 @router.post("", status_code=202)

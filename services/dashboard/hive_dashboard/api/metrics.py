@@ -10,11 +10,10 @@ from typing import Final
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from hive_contracts import streams
 from hive_contracts.errors import HiveError
-from hive_contracts.retention import RetentionSwept
 from hive_dashboard.metrics import Moment
 from hive_dashboard.parts import Parts, PartsOf
+from hive_dashboard.reports import last_sweep
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 TOKEN: Final = "metrics-token"  # noqa: S105 - the name of its file
@@ -40,7 +39,7 @@ def _has_own_token(request: Request, path: Path) -> bool:
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     try:
         token = path.read_text().strip()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return False
     own = hmac.compare_digest(given.strip().encode("utf-8", "replace"), token.encode())
     return scheme.lower() == "bearer" and bool(token) and own
@@ -56,7 +55,7 @@ def _oldest(parts: Parts) -> dict[str, float]:
 
 async def _swept_at(parts: Parts) -> datetime | None:
     try:
-        text = (await parts.bus.hash_all(streams.RETENTION)).get(streams.REPORT_FIELD)
-        return RetentionSwept.model_validate_json(text).at if text else None
-    except (HiveError, ValueError):
+        report = await last_sweep(parts.bus)
+    except HiveError:
         return None
+    return report.at if report else None

@@ -3,10 +3,10 @@
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
-from hive_contracts import streams
 from hive_contracts.errors import TimedOut
 from hive_contracts.retention import RetentionSwept, SweepRetention
 from hive_dashboard.parts import PartsOf
+from hive_dashboard.reports import answered, last_sweep
 
 router = APIRouter(prefix="/retention", tags=["retention"])
 
@@ -28,8 +28,7 @@ class Wish(BaseModel):
 @router.get("")
 async def last(parts: PartsOf) -> Report:
     """What the last sweep removed; dry runs do not count."""
-    text = (await parts.bus.hash_all(streams.RETENTION)).get(streams.REPORT_FIELD)
-    return Report(report=RetentionSwept.model_validate_json(text) if text else None)
+    return Report(report=await last_sweep(parts.bus))
 
 
 @router.post("")
@@ -41,4 +40,4 @@ async def sweep(parts: PartsOf, wish: Wish) -> Report:
         raise TimedOut(
             "the sweep is not done yet and goes on; see `hive retention --last` in a moment, and `hive logs supervisor`"
         ) from error
-    return Report(report=RetentionSwept.model_validate(result))
+    return Report(report=answered(RetentionSwept, result))

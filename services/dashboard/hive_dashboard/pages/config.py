@@ -20,6 +20,7 @@ from hive_dashboard.auth import Session
 from hive_dashboard.diff import text_of
 from hive_dashboard.pages.shell import make_shell, told
 from hive_dashboard.parts import Parts, PartsOf, SignedIn
+from hive_dashboard.reports import answered
 from hive_dashboard.views.config import ConfigForm, ConfigPage, Configured, Deployed
 from hive_dashboard.views.shell import Flash
 
@@ -81,7 +82,7 @@ async def roll_back(
 
 async def render_config(parts: Parts, session: Session, name: str, *, form: ConfigForm | None = None) -> str:
     """`form`: what was written and could not be taken."""
-    found = ConfigView.model_validate(await parts.commands.command(ReadConfig(name=check_agent_name(name))))
+    found = answered(ConfigView, await parts.commands.command(ReadConfig(name=check_agent_name(name))))
     now = parts.snapshots.current
     file = await asyncio.to_thread(text_of, FILE_NAME, found.text)
     view = ConfigPage(

@@ -5,12 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Form
 from fastapi.responses import HTMLResponse, Response
 
-from hive_contracts import streams
 from hive_contracts.errors import HiveError
 from hive_contracts.retention import RetentionSwept, SweepRetention
 from hive_dashboard.auth import Session
+from hive_dashboard.errors import Unreadable
 from hive_dashboard.pages.shell import make_shell
 from hive_dashboard.parts import Parts, PartsOf, SignedIn
+from hive_dashboard.reports import answered, last_sweep
 from hive_dashboard.views.settings import RetentionPage
 
 router = APIRouter()
@@ -26,14 +27,17 @@ async def sweep(parts: PartsOf, session: SignedIn, wish: Annotated[str, Form(pat
     """`look`: only tell what would go. To ask twice does no harm, so the answer is the page itself."""
     try:
         result = await parts.commands.command(SweepRetention(dry_run=wish == "look"))
-        page = await _page(parts, session, planned=RetentionSwept.model_validate(result))
+        page = await _page(parts, session, planned=answered(RetentionSwept, result))
     except HiveError as error:
         return HTMLResponse(await _page(parts, session, error=str(error)), status_code=error.status)
     return HTMLResponse(page)
 
 
 async def _page(parts: Parts, session: Session, *, planned: RetentionSwept | None = None, error: str = "") -> str:
-    text = (await parts.bus.hash_all(streams.RETENTION)).get(streams.REPORT_FIELD)
-    last = RetentionSwept.model_validate_json(text) if text else None
+    last = None
+    try:
+        last = await last_sweep(parts.bus)
+    except Unreadable as unreadable:  # the page has the button that mends it
+        error = error or str(unreadable)
     shell = make_shell(parts, session, "Retention", path="/retention")
     return parts.renderer.page(RetentionPage(shell, last, planned if planned and planned.dry_run else None, error))
