@@ -29,6 +29,7 @@ ARGUMENTS: Final = [
     "--no-first-run", "--disable-gpu",
 ]
 # fmt: on
+RESET: Final = "() => htmx.trigger(document.getElementById('main'), 'sse:reset')"
 
 
 def missing_part() -> str | None:
@@ -114,3 +115,11 @@ async def no_sideways_scroll(page: Page) -> None:
     width = await page.evaluate("document.documentElement.scrollWidth")
     assert page.viewport_size is not None
     assert width <= page.viewport_size["width"]
+
+
+async def resets(page: Page) -> None:
+    """The page is drawn anew, as after a gap; returns when it is."""
+    before = await page.evaluate("() => { const main = document.getElementById('main'); main.old = true; }")
+    assert before is None
+    await page.evaluate(RESET)
+    await page.wait_for_function("() => !document.getElementById('main').old")

@@ -1,5 +1,6 @@
 """An agent's page in a real Chromium: history scrolled, searched and linked to, edits opened, commands completed."""
 
+import asyncio
 import re
 import time
 from collections.abc import Callable
@@ -8,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from playwright.async_api import Page, ViewportSize, expect
-from tests.browser.stage import ARTIFACTS, PHONE, WIDE, Play, Stage, no_sideways_scroll
+from tests.browser.stage import ARTIFACTS, PHONE, WIDE, Play, Stage, no_sideways_scroll, resets
 from tests.browser.test_accessibility import source
 from tests.support.axe import violations
+from tests.support.waiting import eventually
 
 from hive_contracts import streams
 from hive_contracts.agents import TurnOutcome
@@ -28,6 +30,8 @@ HELD = 4000
 
 PILED = 5000
 MANY = 200
+
+expect.set_options(timeout=20_000)  # of a machine that has much else to do
 
 
 def history(data_dir: Path, *, first: int = 1_000_000, apart: int = 1) -> None:
@@ -113,6 +117,22 @@ def test_the_open_stream_stays_small_and_what_left_it_comes_back(play: Callable[
     play(scenario)
 
 
+async def short_turns(stage: Stage, first: int, end: int) -> None:
+    for number in range(first, end):
+        about = {"turn_id": f"turn-{number}"}
+        await tell(
+            stage,
+            TurnStarted(**about, seq=0, sender="operator", prompt=f"task {number}.", engine="scripted"),
+            TurnToolCall(**about, seq=1, call_id="a", name="Bash", input={"command": "true"}),
+            TurnToolResult(**about, seq=2, call_id="a", text="done"),
+            TurnEnded(**about, seq=3, outcome=TurnOutcome.OK, duration_ms=10),
+        )
+
+
+async def recorded(stage: Stage, words: str) -> bool:
+    return words in (await stage.http.get("/api/v1/agents/hm1nd/events", params={"limit": 10})).text
+
+
 NODES = "log => [log.querySelectorAll('.row').length, log.querySelectorAll('*').length]"
 
 
@@ -149,6 +169,74 @@ def test_who_reads_back_stays_where_they_are_while_thousands_of_rows_come(play: 
     play(scenario)
 
 
+@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
+def test_who_reads_back_stays_where_they_are_when_the_page_is_drawn_anew(
+    play: Callable[[Play], None], viewport: ViewportSize
+) -> None:
+    async def scenario(stage: Stage) -> None:
+        history(stage.process.data_dir)
+        await works(stage)
+        await short_turns(stage, 0, 40)
+        page = await opened(stage, viewport)
+        log, edit = page.locator("#turns"), page.locator(".call-edit .diff").first
+        await expect(log).to_contain_text("task 39.")
+        await edit.locator("summary").click()
+        await page.get_by_placeholder("Search its history").fill("half a wo")
+        for _ in range(2):
+            before = await log.locator("article").count()
+            await log.evaluate("log => { log.scrollTop = 40; }")
+            await expect(log.locator("article").nth(before)).to_be_attached()
+        place = await log.evaluate(TOP_ROW)
+        for first in (40, 50):
+            await resets(page)
+            await short_turns(stage, first, first + 10)
+            await page.wait_for_function(
+                f"place => String(({TOP_ROW})(document.getElementById('turns'))) == place",
+                arg=",".join(map(str, place)),
+            )
+            await expect(edit.locator(".diff-added")).to_contain_text("import Stream as Feed")
+            await expect(edit).to_have_attribute("open", "")
+            await expect(page.get_by_placeholder("Search its history")).to_have_value("half a wo")
+            await expect(page.locator(".news")).to_have_text("↓ Newest")
+        await expect(log).not_to_contain_text("task 59.")
+
+        await log.evaluate("log => { log.read = true; }")
+        async with asyncio.timeout(30):
+            while await log.evaluate("log => log.read"):
+                await log.evaluate("log => { log.scrollTop += 800; }")
+                await expect(log.locator(".further.htmx-request")).to_have_count(0)
+        await expect(log).to_contain_text("task 59.")
+        await expect(page.locator(".news")).to_be_hidden()
+        await expect(page.get_by_placeholder("Search its history")).to_have_value("half a wo")
+        await short_turns(stage, 60, 61)
+        await expect(log).to_contain_text("task 60.")
+        assert await log.evaluate("log => log.scrollHeight - log.scrollTop - log.clientHeight < 40")
+
+    play(scenario)
+
+
+def test_what_came_while_the_page_was_drawn_anew_is_read_on_from_there(play: Callable[[Play], None]) -> None:
+    async def scenario(stage: Stage) -> None:
+        history(stage.process.data_dir)
+        page = await opened(stage, WIDE)
+        log = page.locator("#turns")
+        await short_turns(stage, 0, 10)
+        await expect(log).to_contain_text("task 9.")
+        await log.evaluate("log => { log.scrollTop -= 1500; }")
+        await resets(page)
+        await short_turns(stage, 10, 400)
+        await eventually(lambda: recorded(stage, "task 399."))
+        async with asyncio.timeout(30):
+            while await log.get_by_text("task 30.", exact=True).count() == 0:
+                await log.evaluate("log => { log.scrollTop += 300; }")
+        numbers = await log.evaluate(
+            "log => [...log.textContent.matchAll(/task (\\d+)\\./g)].map((found) => Number(found[1]))"
+        )
+        assert numbers == list(range(len(numbers)))
+
+    play(scenario)
+
+
 def test_turns_that_left_the_open_stream_are_freed(play: Callable[[Play], None]) -> None:
     async def scenario(stage: Stage) -> None:
         page = await opened(stage, WIDE)
@@ -159,15 +247,7 @@ def test_turns_that_left_the_open_stream_are_freed(play: Callable[[Play], None])
             return dict(await browser.send("Memory.getDOMCounters"))
 
         async def many_turns(first: int) -> dict[str, int]:
-            for number in range(first, first + MANY):
-                about = {"turn_id": f"turn-{number}"}
-                await tell(
-                    stage,
-                    TurnStarted(**about, seq=0, sender="operator", prompt=f"task {number}.", engine="scripted"),
-                    TurnToolCall(**about, seq=1, call_id="a", name="Bash", input={"command": "true"}),
-                    TurnToolResult(**about, seq=2, call_id="a", text="done"),
-                    TurnEnded(**about, seq=3, outcome=TurnOutcome.OK, duration_ms=10),
-                )
+            await short_turns(stage, first, first + MANY)
             await expect(page.locator("#turns")).to_contain_text(f"task {first + MANY - 1}.", timeout=30_000)
             await expect(page.locator("#turns article").last.locator(".outcome")).to_be_visible()
             return await counts()

@@ -74,6 +74,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
+    id: str
     time: datetime
     outcome: TurnOutcome
     reason: str
@@ -90,7 +91,8 @@ class Ending:
 @dataclass(slots=True)
 class Turn:
     """A block. `key` names it in the page; empty for an event outside any turn. `id` is what its container calls it,
-    `first` the id of its first event here. `goes_on`: further events of it are not here."""
+    `first` the id of its first event here, `begun` that of its beginning if that is here. `goes_on`: further events of
+    it are not here."""
 
     key: str
     time: datetime
@@ -103,7 +105,7 @@ class Turn:
     messages: tuple[str, ...] = ()
     whole: str = ""
     redelivered: bool = False
-    begun: bool = False
+    begun: str = ""
     rows: list[Row] = field(default_factory=list)
     ending: Ending | None = None
     goes_on: bool = False
@@ -156,7 +158,7 @@ def add_event(turn: Turn, event: RecordedEvent, calls: dict[str, Row]) -> None:
     try:
         match event.type:
             case TurnStarted.TYPE if not turn.begun:
-                _begin(turn, _payload(event, TurnStarted))
+                _begin(turn, event)
             case TurnEnded.TYPE if turn.ending is None:
                 turn.ending = ending_of(event)
             case _:
@@ -222,6 +224,7 @@ def ending_of(event: RecordedEvent) -> Ending:
     """Raises `MalformedEnvelope`."""
     ended = _payload(event, TurnEnded)
     return Ending(
+        event.id,
         event.time,
         ended.outcome,
         ended.reason,
@@ -232,8 +235,9 @@ def ending_of(event: RecordedEvent) -> Ending:
     )
 
 
-def _begin(turn: Turn, started: TurnStarted) -> None:
-    turn.begun = True
+def _begin(turn: Turn, event: RecordedEvent) -> None:
+    started = _payload(event, TurnStarted)
+    turn.begun = event.id
     turn.sender, turn.prompt, turn.messages = started.sender, started.prompt, started.messages
     turn.whole = started.whole
     turn.engine, turn.model, turn.redelivered = started.engine, started.model, started.redelivered

@@ -36,51 +36,47 @@
     }
     return null;
   };
+  const place = (log) => {
+    const seen = firstSeen(log);
+    return seen && { seen, top: seen.getBoundingClientRect().top - log.getBoundingClientRect().top };
+  };
+  const putBack = (log, { seen, top }) => { log.scrollTop += seen.getBoundingClientRect().top - log.getBoundingClientRect().top - top; };
   document.addEventListener("htmx:beforeSwap", (event) => {
     const further = event.detail.target.closest?.(".further");
     if (!further) return;
-    const log = stream();
-    const seen = further.dataset.further === "before" ? firstSeen(log) : null;
-    held = seen && { log, seen, top: seen.getBoundingClientRect().top };
+    held = further.dataset.further === "before" ? place(stream()) : null;
     parts += 1;
   });
   document.addEventListener("htmx:afterSwap", () => {
-    if (held) held.log.scrollTop += held.seen.getBoundingClientRect().top - held.top;
+    if (held) putBack(stream(), held);
     held = undefined;
     watch();
+    catchUp();
   });
 
   // --- the open stream stays small: what is far above leaves it, and is fetched again when it is scrolled to ---
-  const older = (log) => {
-    let further = log.querySelector(":scope > .further[data-further=before]");
-    if (further) return further;
-    further = document.createElement("p");
+  const ADDRESS = { before: "before", after: "at" };
+  const furtherOf = (log, how) => log.querySelector(`:scope > .further[data-further=${how}]`);
+  const pointAt = (log, how, event) => {
+    const further = document.createElement("p");
     further.className = "further";
-    further.dataset.further = "before";
+    further.dataset.further = how;
     const link = document.createElement("a");
-    link.textContent = "Older";
-    for (const [name, value] of [["hx-trigger", "near once, click"], ["hx-target", "closest .further"], ["hx-swap", "outerHTML"]]) link.setAttribute(name, value);
+    link.textContent = how === "before" ? "Older" : "Newer";
+    link.href = `/agents/${log.dataset.agent}?${ADDRESS[how]}=${event}`;
+    for (const [name, value] of [["get", `/agents/${log.dataset.agent}/turns?${how}=${event}`], ["trigger", "near once, click"], ["target", "closest .further"], ["swap", "outerHTML"]]) link.setAttribute(`hx-${name}`, value);
     further.append(link);
-    log.prepend(further);
-    return further;
+    const former = furtherOf(log, how);
+    if (former) { watcher.get(log)?.unobserve(former); former.remove(); }
+    log[how === "before" ? "prepend" : "append"](further);
+    htmx.process(further);
   };
-  const pointAt = (log, event) => {
-    const further = older(log);
-    const fresh = further.cloneNode(true);
-    const link = fresh.querySelector("a");
-    link.href = `/agents/${log.dataset.agent}?before=${event}`;
-    link.setAttribute("hx-get", `/agents/${log.dataset.agent}/turns?before=${event}`);
-    delete fresh.dataset.watched;
-    watcher.get(log)?.unobserve(further);
-    further.replaceWith(fresh);
-    htmx.process(fresh);
-  };
-  const { atEnd, forget } = window.hive;
+  const { atEnd, forget, tell } = window.hive;
   let tidying = false;
   const tidy = () => {
     tidying = false;
     const log = stream();
-    if (!log?.matches("[data-stick]") || !atEnd(log)) return;
+    if (!log?.matches("[data-stick]") || log.dataset.behind || !atEnd(log)) return;
     let rows = log.querySelectorAll(".row").length;
     let turns = log.querySelectorAll(":scope > article").length;
     if (rows <= ROWS_KEPT * 1.25 && turns <= TURNS_KEPT) return;
@@ -96,26 +92,76 @@
     for (const row of own.slice(0, Math.max(0, rows - ROWS_KEPT))) { row.remove(); forget(row); }
     const left = first.querySelector(":scope > .rows > .row[id^='e-']");
     const cut = own.length && own[0] !== first.querySelector(":scope > .rows > .row");
-    if (cut) { first.removeAttribute("id"); first.classList.add("turn-part"); }
-    pointAt(log, cut && left ? left.id.slice(2) : first.dataset.first);
+    if (cut) { for (const one of [first, first.querySelector(":scope > .turn-head")]) one.removeAttribute("id"); first.classList.add("turn-part"); }
+    pointAt(log, "before", cut && left ? left.id.slice(2) : first.dataset.first);
     parts = 0;
     watch();
     log.scrollTop = log.scrollHeight;
   };
-  document.addEventListener("htmx:sseBeforeMessage", (event) => {
-    const log = event.target.closest("#turns");
-    if (!log || atEnd(log) || log.querySelectorAll(".row").length < ROWS_HELD) return;
-    log.dataset.behind = "yes"; // nothing of it is lost: the page anew has it
-    event.preventDefault();
-  });
   document.addEventListener("htmx:sseMessage", (event) => {
     if (!event.target.closest("#turns") || tidying) return;
     tidying = true;
     setTimeout(tidy, 30); // no frame: a page in the background has none, and must stay small too
   });
+
+  // --- a stream that is read back may fall behind: it has what it had, then a way to what came after, until its end is reached ---
+  const order = (id) => id.split("-").map(Number);
+  const later = (one, other) => { const [a, b] = [order(one), order(other)]; return a[0] - b[0] || a[1] - b[1]; };
+  const lastOf = (log) => [...log.querySelectorAll("[id^='e-']")].map((one) => one.id.slice(2)).concat([...log.querySelectorAll(":scope > article")].map((one) => one.dataset.first)).sort(later).at(-1);
+  const fallBehind = (log, why) => {
+    if (log.dataset.behind) return;
+    log.dataset.behind = why;
+    for (const open of log.querySelectorAll(".turn-open")) open.textContent = "goes on";
+    for (const partial of log.querySelectorAll(".partial")) partial.replaceChildren();
+    const last = lastOf(log);
+    if (last && !furtherOf(log, "after")) pointAt(log, "after", last);
+    watch();
+  };
+  const anew = (log) => {
+    log.dataset.left = "yes";
+    htmx.trigger(document.getElementById("main"), "sse:reset");
+  };
+  const reached = (log) => log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+  const catchUp = () => {
+    const log = stream();
+    if (log?.dataset.behind && !log.dataset.left && !furtherOf(log, "after") && reached(log)) anew(log);
+  };
+  document.addEventListener("scroll", (event) => { if (event.target.id === "turns") catchUp(); }, { capture: true, passive: true });
   document.addEventListener("click", (event) => {
-    if (event.target.closest("[data-news=turns]") && stream()?.dataset.behind) location.assign(location.pathname);
+    if (event.target.closest("[data-news=turns]") && stream()?.dataset.behind) anew(stream());
   });
+  document.addEventListener("htmx:sseBeforeMessage", (event) => {
+    const log = event.target.closest("#turns");
+    if (!log) return;
+    if (!log.dataset.behind && !atEnd(log) && log.querySelectorAll(".row").length >= ROWS_HELD) fallBehind(log, "full");
+    if (log.dataset.behind) event.preventDefault();
+  });
+
+  // --- the page is drawn anew while the stream is read back: what is read goes over into the new page ---
+  let read;
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const log = event.detail.target.id === "main" && stream();
+    if (!log || !event.detail.shouldSwap || !log.matches("[data-stick]") || log.dataset.left || reached(log)) return;
+    const nodes = document.createDocumentFragment();
+    const at = place(log);
+    nodes.append(...log.childNodes); // taken out before htmx forgets what they listen to
+    read = { nodes, at, why: log.dataset.behind };
+  });
+  document.addEventListener("htmx:afterSwap", () => {
+    const log = read && stream();
+    if (!log) return;
+    const { nodes, at, why } = read;
+    read = undefined;
+    parts = 0;
+    log.replaceChildren(nodes);
+    for (const further of log.querySelectorAll(":scope > .further")) delete further.dataset.watched;
+    if (why) log.dataset.behind = "gap";
+    else fallBehind(log, "gap");
+    tell(log, 1);
+    const again = () => { if (at) putBack(log, at); };
+    again();
+    requestAnimationFrame(again); // turns that are drawn only when they are seen have their size now
+  }, { capture: true });
 
   // --- commands: a line that begins with a slash is completed with Tab ---
   const list = () => document.getElementById("slash");

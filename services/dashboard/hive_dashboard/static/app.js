@@ -69,14 +69,14 @@
     const button = document.querySelector(`[data-news="${log.id}"]`);
     if (!button) return;
     button.hidden = count === 0;
-    button.textContent = `↓ ${count} new`;
+    button.textContent = log.dataset.behind === "gap" ? "↓ Newest" : `↓ ${count} new`; // nobody counted what a gap left out
   };
   const followLogs = () => {
     for (const log of document.querySelectorAll("[data-stick]")) {
       if (log.dataset.followed) continue;
       log.dataset.followed = "yes";
-      toEnd(log);
-      log.addEventListener("scroll", () => { away.delete(log); if (atEnd(log)) tell(log, 0); }, { passive: true });
+      if (!log.dataset.behind) toEnd(log);
+      log.addEventListener("scroll", () => { away.delete(log); if (atEnd(log) && !log.dataset.behind) tell(log, 0); }, { passive: true });
     }
   };
   document.addEventListener("click", (event) => {
@@ -114,19 +114,22 @@
     if (field.matches("select")) return [...field.options].some((option) => option.selected !== option.defaultSelected);
     return /^(radio|checkbox)$/.test(field.type) ? field.checked !== field.defaultChecked : field.value !== field.defaultValue;
   };
-  // words that are marked, to be copied: where they begin, and what they are
+  // words that are marked, to be copied: in what, where they begin, and what they are
   const marked = (root) => {
     const selection = window.getSelection();
     if (!selection.rangeCount || selection.isCollapsed) return null;
     const range = selection.getRangeAt(0);
-    if (!root.contains(range.commonAncestorContainer)) return null;
+    const common = range.commonAncestorContainer;
+    if (!root.contains(common)) return null;
+    const holder = (common.closest ? common : common.parentElement).closest("[id]");
     const ahead = document.createRange();
-    ahead.setStart(root, 0);
+    ahead.setStart(holder, 0);
     ahead.setEnd(range.startContainer, range.startOffset);
-    return { from: ahead.toString().length, text: range.toString() };
+    return { within: holder.id, from: ahead.toString().length, text: range.toString() };
   };
-  const mark = (root, { from, text }) => {
-    if (root.textContent.slice(from, from + text.length) !== text) return;
+  const mark = ({ within, from, text }) => {
+    const root = document.getElementById(within);
+    if (root?.textContent.slice(from, from + text.length) !== text) return;
     const range = document.createRange();
     const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
     let passed = 0, begun = false;
@@ -139,6 +142,11 @@
     window.getSelection().removeAllRanges();
     window.getSelection().addRange(range);
   };
+  // what is worked on, else what stands at the top of the window, to stand there again; several, as the first may be gone
+  const inView = (root) => [document.activeElement.closest("#main [id]"), ...root.querySelectorAll("[id]:not([hidden], [data-stick] *)")]
+    .map((one) => [one?.id, one?.getBoundingClientRect()])
+    .filter(([, box]) => box?.height && box.top >= 0 && box.top < innerHeight)
+    .slice(0, 20);
   const keep = (root) => {
     const active = document.activeElement;
     const inside = root.contains(active) && active !== root;
@@ -150,6 +158,7 @@
       range: inside && active.selectionStart != null ? [active.selectionStart, active.selectionEnd] : null,
       marked: marked(root),
       top: window.scrollY,
+      seen: root.id === "main" && window.scrollY ? inView(root) : [],
     };
   };
   const restore = (root, kept) => {
@@ -167,8 +176,10 @@
       focused.focus({ preventScroll: true });
       if (kept.range && focused.setSelectionRange) focused.setSelectionRange(...kept.range);
     }
-    if (kept.marked) mark(root, kept.marked);
+    if (kept.marked) mark(kept.marked);
     if (window.scrollY !== kept.top) window.scrollTo({ top: kept.top, behavior: "instant" });
+    const [id, box] = kept.seen.find(([one]) => document.getElementById(one)) || [];
+    if (id) window.scrollBy({ top: document.getElementById(id).getBoundingClientRect().top - box.top, behavior: "instant" });
   };
 
   // the page anew, after a gap: as it is addressed now, filters and all
@@ -353,5 +364,5 @@
     if (!event.target.closest?.("[data-stick]")) return settle();
     settling ??= setTimeout(() => { settling = undefined; settle(); }, 50); // a stream settles with each row
   });
-  window.hive = { atEnd, forget };
+  window.hive = { atEnd, forget, tell };
 })();
