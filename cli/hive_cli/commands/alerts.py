@@ -17,8 +17,8 @@ from hive_cli.output import print_json, print_table, say, when
 def alerts(verb: str | None, alert_id: str | None, *, as_json: bool) -> None:
     """List floods, stopped conversations and refused sends, the oldest first, or dismiss the alert ID.
 
-    What was dismissed is listed again when it happens again. `hive trace` shows a conversation that was stopped: give it
-    what follows `loop-` in the ID.
+    What was dismissed is listed again when it happens again. `hive trace` shows a conversation that was stopped: give
+    it what follows `loop-` in the ID.
     """
     client = hive_client()
     if verb is None:
