@@ -206,6 +206,8 @@ def test_secrets_that_others_may_read_are_wrong_and_mended(tmp_path: Path) -> No
     assert one(tmp_path, "secrets").state is State.OK
     (secrets / "api-token").chmod(0o644)
     (secrets / "elsewhere").symlink_to("/etc/hostname")
+    os.mkfifo(secrets / "no-file")
+    (secrets / "no-file").chmod(0o666)
     assert one(tmp_path, "secrets").mendable
     report = look(tmp_path, "secrets", fix=True)
     assert [finding.state for finding in report.findings] == [State.OK]

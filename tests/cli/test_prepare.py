@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import sqlite3
 import stat
 import tempfile
@@ -49,6 +50,14 @@ def test_it_makes_secrets_users_and_variables_and_keeps_them(prepare: Callable[.
     assert prepare() == 0
     assert {path: path.read_text() for path in files} == first
     assert all(mode(path) == 0o600 for path in files)
+
+
+def test_the_socket_of_a_server_that_runs_stays(prepare: Callable[..., int], data: Path) -> None:
+    assert prepare() == 0
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(data / "run/redis/redis.sock"))
+        assert prepare() == 0
+        assert (data / "run/redis/redis.sock").is_socket()
 
 
 def test_services_get_what_they_need_to_reach_redis(prepare: Callable[..., int], data: Path) -> None:

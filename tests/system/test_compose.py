@@ -166,6 +166,14 @@ def test_agents_are_containers_of_their_own_and_outlive_their_supervisor(built: 
         project.says("hm1nd", "under another supervisor")
         assert built.docker(*agents) == before
 
+        project.compose("up", "--detach")  # `prepare` runs again, beside a Redis that runs
+        wait_until(project.is_healthy, within_s=WITHIN_S)
+        project.hive("spawn", "rosa")
+        project.says("rosa", "made after that")
+        project.hive("doctor", "redis", "users", "secrets", "engine")
+        supervisor = project.containers()["supervisor"]["Id"]
+        built.docker("exec", supervisor, "hive", "doctor", "redis", "users", "secrets", "ids", "containers")
+
         project.compose("stop", "supervisor")
         assert built.docker(*agents) == ""
         ids = built.docker("ps", "-aq", "--filter", "label=org.hyperhive.agent").split()

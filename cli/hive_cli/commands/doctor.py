@@ -70,6 +70,8 @@ def _look(data: DataDir, names: Sequence[str], runtime: str | None, *, fix: bool
     if unknown := [name for name in names if name not in known]:
         raise NotFound(f"there is no check {unknown[0]!r}; there are {', '.join(sorted(known))}")
     found = [*own.findings, *(Finding(**{key: one[key] for key in _SHOWN}) for one in theirs["findings"])]
+    if not runtime and theirs["runtime"]:
+        theirs["runtime"] = site.info.get("runtime") or theirs["runtime"]
     able = bool(theirs["runtime"]) or bool(names and "runtimes" not in names)
     return {
         "wanted": theirs["wanted"],

@@ -57,9 +57,18 @@ def _existing(path: Path) -> Path:
 
 
 def engine_found(site: Site) -> Iterator[Finding]:
-    choice = engine.choose(None, site.data, site.environ)
+    choice = _engine(site)
     if choice.engine == "claude":
-        yield Finding(EVERYTHING, "engine", State.OK, choice.reason)
+        yield Finding(EVERYTHING, "engine", State.OK, choice.reason or choice.engine)
         return
     reason, _, fix = choice.reason.partition("; ")
     yield Finding(EVERYTHING, "engine", State.NOTE, f"scripted, which needs no model: {reason}", fix)
+
+
+def _engine(site: Site) -> engine.EngineChoice:
+    """As the hive that runs says, else as its supervisor is told here, else as the next `hive up` would have it."""
+    if chosen := site.info.get("engine"):
+        return engine.EngineChoice(chosen, site.info.get("engine_reason", ""))
+    if chosen := site.environ.get("HIVE_SUPERVISOR_ENGINE"):
+        return engine.EngineChoice(chosen, site.environ.get("HIVE_SUPERVISOR_ENGINE_REASON", ""))
+    return engine.choose(None, site.data, site.environ)

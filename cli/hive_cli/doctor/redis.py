@@ -9,6 +9,7 @@ from typing import Final
 
 from hive_cli.doctor.site import Site
 from hive_cli.stack import redis_place
+from hive_cli.stack.managed import as_supervisor
 from hive_contracts.errors import HiveError
 from hive_runtime.checkup import EVERYTHING, Finding, State
 from hive_runtime.redis_admin import MINIMUM_VERSION, RedisAdmin, Setup
@@ -24,6 +25,9 @@ def look(site: Site) -> Iterator[Finding]:
     if address is None:
         yield _embedded()
         return
+    if redis_place.is_closed(address):
+        yield closed(site, "Redis")
+        return
     try:
         name, version, setup = asyncio.run(_ask(address))
     except HiveError as error:
@@ -37,6 +41,12 @@ def look(site: Site) -> Iterator[Finding]:
     if abs(setup.time - time.time()) > SKEW_S:
         text = f"its clock is {setup.time - time.time():+.0f} s off this machine's"
         yield _finding("Redis' clock", State.WRONG, text, "let both machines keep time: timedatectl set-ntp true")
+
+
+def closed(site: Site, what: str) -> Finding:
+    """For a user who may not read its password."""
+    text = f"cannot be looked at by this user, who may not read passwords in {site.data.secrets}"
+    return _finding(what, State.NOTE, text, as_supervisor(site.data, "hive doctor"))
 
 
 def _finding(what: str, state: State, text: str, fix: str = "") -> Finding:

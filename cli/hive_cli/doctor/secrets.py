@@ -32,7 +32,8 @@ def mend(site: Site) -> Iterator[str]:
 
 
 def _open(data: DataDir) -> Iterator[tuple[Path, int]]:
-    """What is of this user and open to others, and the rights that are too many; a link is left alone."""
+    """What is of this user and open to others, and the rights that are too many. A link is left alone, and a device, as
+    which Compose mounts a key that there is not."""
     services = data.root.stat().st_gid if manager_of(data) else None
     for path in (data.secrets, *sorted(data.secrets.glob("*"))):
         try:
@@ -40,5 +41,9 @@ def _open(data: DataDir) -> Iterator[tuple[Path, int]]:
         except FileNotFoundError:
             continue
         rights = BESIDES_SERVICES if found.st_gid == services else OTHERS
-        if not stat.S_ISLNK(found.st_mode) and found.st_mode & rights and found.st_uid == os.geteuid():
+        if (
+            stat.S_IFMT(found.st_mode) in (stat.S_IFREG, stat.S_IFDIR)
+            and found.st_mode & rights
+            and found.st_uid == os.geteuid()
+        ):
             yield path, rights

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from hive_cli.client import find_hive
-from hive_cli.doctor.site import Site
+from hive_cli.doctor.site import ASK_S, Site
 from hive_cli.stack import engine
 from hive_contracts.errors import HiveError
 from hive_runtime.agent_settings import MODEL_KEY
@@ -12,8 +12,6 @@ from hive_runtime.checkup import EVERYTHING, Finding, State
 from hive_runtime.store import read_only
 
 WHAT: Final = "sign-in"
-ASK_S: Final = 5.0
-"""How long the hive that runs may take to say who runs what."""
 
 
 def look(site: Site) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
+from hive_cli.doctor.redis import closed
 from hive_cli.doctor.site import Site
 from hive_cli.stack import redis_place
 from hive_runtime import acl
@@ -40,6 +41,9 @@ def look(site: Site) -> Iterator[Finding]:
         text = "Redis does not run" if address is None else "no hive has made any yet"
         yield Finding(EVERYTHING, WHAT, State.OK, f"nothing to look at: {text}")
         return
+    if redis_place.is_closed(address):
+        yield closed(site, WHAT)
+        return
     faults = asyncio.run(_look(site, address, names))
     for fault in faults:
         text, fix = f"{fault.user} {fault.text}", fault.fix or FIX
@@ -52,7 +56,7 @@ def look(site: Site) -> Iterator[Finding]:
 
 def mend(site: Site) -> Iterator[str]:
     address, names = redis_place.known(site.data, site.environ), _names(site)
-    if address and names is not None:
+    if address and names is not None and not redis_place.is_closed(address):
         yield from asyncio.run(_mend(site, address, names))
 
 

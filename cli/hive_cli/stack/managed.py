@@ -17,3 +17,10 @@ def manager_of(data: DataDir) -> str:
     except (OSError, ValueError, AttributeError):
         return ""
     return str(found)
+
+
+def as_supervisor(data: DataDir, command: str) -> str:
+    """How one runs `command` with the rights of the supervisor, which may read everything."""
+    if manager_of(data) == "compose":
+        return f"docker compose exec supervisor {command}"
+    return f"run `{command}` as root"

@@ -38,9 +38,10 @@ AGENT_USER_PREFIX: Final = "user agent-"
 
 
 def prepare(data: DataDir, settings: RedisSettings, users: Mapping[str, Sequence[str]]) -> tuple[ChildSpec, Path]:
-    """Write the server's files; returns how to start it, and its socket."""
+    """Write the files of the server, which does not run; returns how to start it, and its socket."""
     socket = socket_path(data, os.environ)
     write_files(data, settings, users, socket, passable=os.geteuid() == 0)
+    socket.unlink(missing_ok=True)
     command = (str(server_binary()), str(data.redis / CONFIGURATION))
     return ChildSpec("redis", command, {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"}, data.log("redis")), socket
 
@@ -53,9 +54,8 @@ def write_files(
     *,
     passable: bool,
 ) -> None:
-    """`passable`: agents are other users, and reach the socket through its folder."""
+    """The server may be running. `passable`: agents are other users, and reach the socket through its folder."""
     _make_private(socket.parent, passable=passable)
-    socket.unlink(missing_ok=True)
     acl_file = data.redis / "users.acl"
     write_private(acl_file, acl_lines(acl_file, users))
     write_private(data.redis / CONFIGURATION, configuration_lines(data, settings, socket))

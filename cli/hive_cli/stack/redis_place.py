@@ -37,6 +37,11 @@ def known(data: DataDir, environ: Mapping[str, str]) -> RedisAddress | None:
     return redis_external.parse(url) if url else None
 
 
+def is_closed(address: RedisAddress) -> bool:
+    """Whether this user may not read its password, which is for root or the services alone."""
+    return address.password_file is not None and not os.access(address.password_file, os.R_OK)
+
+
 def embedded(data: DataDir) -> RedisAddress:
     """The server that `hive up` starts on `data`, whether it runs or not."""
     return _as_supervisor(data, redis_embedded.url(redis_embedded.socket_path(data, os.environ)))
