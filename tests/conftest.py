@@ -5,7 +5,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from tests.support.docker_engine import DockerEngine, docker_engine
 from tests.support.podman_engine import PodmanEngine, podman_engine
 from tests.support.redis_server import RedisServer
@@ -18,6 +18,9 @@ from hive_runtime.redis_bus import RedisBus
 os.environ.setdefault("HIVE_SUPERVISOR_RUNTIME", "process")
 """Whatever else this machine could run: the tests of the other back-ends name theirs."""
 
+# How long an example takes is the machine's affair, and says nothing about what is tested.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 settings.register_profile("quick", max_examples=15)
 
 Scenario = Callable[[Bus], Awaitable[None]]
