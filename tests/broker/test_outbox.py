@@ -197,15 +197,19 @@ def test_a_send_that_one_batch_holds_twice_is_told(with_post: WithPost) -> None:
     with_post(scenario)
 
 
-def test_a_used_key_says_nothing_new(with_post: WithPost) -> None:
+@pytest.mark.parametrize("to", ["lin", "*"])
+def test_another_text_under_a_used_key_is_refused_and_says_nothing_new(with_post: WithPost, to: str) -> None:
     """What was recorded under a key stays what it was, in the inbox, in the store and in what is told."""
 
     async def scenario(post: Post) -> None:
-        await post.post("ada", send("lin", "first", key="k"))
-        await post.post("ada", send("lin", "second", key="k"))
+        await post.post("ada", send(to, "first", key="k"), send(to, "second", key="k"))
+        await post.post("ada", send(to, "third", key="k"))
+        refused = await told_as(post.bus, streams.control("ada"), MessageRefused)
+        assert [refusal.code for refusal in refused] == ["key_reused", "key_reused"]
+        assert [message.body for message in await inbox(post.bus, "lin")] == ["first"]
         bodies = {fact.message.body for fact in await told_as(post.bus, streams.EVENTS, MessageDelivered)}
         assert bodies == {"first"}
-        assert [view.body for view in post.records.recent()] == ["first"]
+        assert {view.body for view in post.records.recent()} == {"first"}
 
     with_post(scenario)
 

@@ -89,6 +89,22 @@ def test_the_same_idempotency_key_sends_once(on_bus: OnBus, tmp_path: Path) -> N
     on_bus(scenario)
 
 
+def test_another_text_under_a_used_idempotency_key_is_not_accepted(on_bus: OnBus, tmp_path: Path) -> None:
+    async def scenario(bus: Bus) -> None:
+        async with opened(bus, tmp_path) as hive:
+            await hive.scene.agent("hm1nd")
+            headers = {"idempotency-key": "abc"}
+            answers = [
+                await hive.api.post("/api/v1/messages", json={"to": "hm1nd", "body": body}, headers=headers)
+                for body in ("one", "two")
+            ]
+            assert [answer.status_code for answer in answers] == [201, 422]
+            assert answers[1].json()["code"] == "key_reused"
+            assert await bus.depth(streams.inbox("hm1nd")) == 1
+
+    on_bus(scenario)
+
+
 def test_a_send_that_nobody_confirms_is_queued(tmp_path: Path) -> None:
     async def scenario(bus: Bus) -> None:
         async with opened(bus, tmp_path, broker=False, answer_timeout_s=0.05) as hive:

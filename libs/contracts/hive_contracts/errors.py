@@ -4,6 +4,7 @@ HiveError
 ├── InvalidName         422  a name that no agent can have
 ├── InvalidBody         422  a message body that is empty or not text
 ├── InvalidRequest      422  an argument that does not fit
+│   └── KeyReused       422  an idempotency key that was used for something else
 ├── BodyTooLong         413  a message body over the limit
 ├── UnknownRecipient    404  nobody of that name
 ├── NotFound            404  no such message, agent or page
@@ -48,6 +49,10 @@ class InvalidBody(HiveError):
 class InvalidRequest(HiveError):
     code = "invalid_request"
     status = 422
+
+
+class KeyReused(InvalidRequest):
+    code = "key_reused"
 
 
 class BodyTooLong(HiveError):

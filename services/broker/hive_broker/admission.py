@@ -9,7 +9,7 @@ from hive_broker.directory import Directory
 from hive_broker.known import Known, Origin
 from hive_broker.limits import Limits
 from hive_contracts.agents import Desired, Role
-from hive_contracts.errors import InboxFull, Refused
+from hive_contracts.errors import InboxFull, KeyReused, Refused
 from hive_contracts.ids import message_id
 from hive_contracts.messages import Message, SendMessage, check_body
 from hive_contracts.names import BROADCAST, OPERATOR
@@ -62,8 +62,9 @@ class Admission:
             return await self._admit_broadcast(draft, key)
         if draft.recipient == draft.sender:
             raise Refused("you cannot send to yourself; write a note in your state directory instead")
+        is_known = self._is_known(draft, draft.id)
         notes = [await self._note_on(draft)]
-        if not self.known.find(draft.id):
+        if not is_known:
             self.limits.check(draft.sender, draft.recipient, draft.trace_id, draft.hop)
             notes.append(await self._check_depth(draft.recipient))
             self._count(draft, (draft.recipient,))
@@ -78,7 +79,7 @@ class Admission:
             raise Refused("there is no other agent to send this to")
         ids = {name: message_id(draft.sender, key, name) for name in names}
         await self.known.load(ids.values())
-        known = [name for name in names if self.known.find(ids[name])]
+        known = [name for name in names if self._is_known(draft, ids[name])]
         if known:
             return Admitted(tuple(known), _sent_to(known))
         self.limits.check(draft.sender, BROADCAST, draft.trace_id, draft.hop)
@@ -100,6 +101,13 @@ class Admission:
             names = self.directory.principals() - {draft.sender, OPERATOR}
         found = await self.known.was_made([(name, message_id(draft.sender, key, name)) for name in sorted(names)])
         return Admitted(tuple(found), _sent_to(found) if draft.broadcast else "") if found else None
+
+    def _is_known(self, draft: Message, known_id: str) -> bool:
+        """Whether it was taken on before under its key. Raises `KeyReused` when that was another text."""
+        known = self.known.find(known_id)
+        if known and known.body != draft.body:
+            raise KeyReused("another message was sent under this idempotency key; make a new one for each")
+        return known is not None
 
     def _check_urgent(self, draft: Message) -> None:
         record = self.directory.get(draft.sender)

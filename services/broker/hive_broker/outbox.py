@@ -18,7 +18,7 @@ from hive_broker.mail import SOURCE, delivered
 from hive_contracts import streams
 from hive_contracts.control import UrgentWaits
 from hive_contracts.envelope import Envelope, MalformedEnvelope
-from hive_contracts.errors import HiveError, LoopGuard, Unavailable
+from hive_contracts.errors import HiveError, KeyReused, LoopGuard, Unavailable
 from hive_contracts.ids import message_id
 from hive_contracts.messages import Message, MessageAccepted, MessageRefused, SendMessage
 from hive_contracts.names import BROADCAST, OPERATOR
@@ -119,7 +119,7 @@ class OutboxWorker:
         except Unavailable:
             raise
         except HiveError as error:
-            before = await self._admission.already(draft, key)
+            before = None if isinstance(error, KeyReused) else await self._admission.already(draft, key)
             if before is None:
                 return await self._refuse(draft, key, error)
             admitted = before

@@ -17,7 +17,7 @@ from fastapi import Request
 from fastapi.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hive_contracts.errors import Refused
+from hive_contracts.errors import KeyReused, Refused
 from hive_dashboard.errors import InvalidRequest
 from hive_dashboard.store_answers import Answers
 
@@ -35,10 +35,6 @@ SECRET: Final = frozenset({"/api/v1/tokens", "/api/v1/sign-in-links"})
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,100}\Z")
 _STATE: Final = "idempotency"
-
-
-class KeyReused(InvalidRequest):
-    code = "key_reused"
 
 
 class OutcomeUnknown(Refused):
