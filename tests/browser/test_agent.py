@@ -410,7 +410,7 @@ def test_figures_renew_themselves_and_leave_what_is_read_where_it_is(play: Calla
         await rows.evaluate("rows => { rows.scrollTop = 60; window.scrollTo(0, 150); }")
         await expect(page.locator("#outcomes-title + .ranks")).to_contain_text(f"{TURNS}")
         await works(stage)
-        await expect(page.locator("#outcomes-title + .ranks")).to_contain_text(f"{TURNS + 1}", timeout=20_000)
+        await expect(page.locator("#outcomes-title + .ranks")).to_contain_text(f"{TURNS + 1}")
         await expect(rows).to_be_visible()
         assert await rows.evaluate("rows => [rows.scrollTop, window.scrollY]") == [60, 150]
         await expect(fold).to_be_focused()

@@ -22,8 +22,6 @@ window.EventSource = class extends Real { constructor(...all) { super(...all); w
 LIVE: Final = ("/", "/agents/hm1nd", "/messages", "/questions", "/approvals", "/dead-letters")
 LONGEST: Final = "an-agent-of-thirty-one-letters1"
 
-expect.set_options(timeout=20_000)  # of a machine that has much else to do
-
 
 async def mark_words(within: Locator) -> str:
     """Selects its text as a mouse does; the words."""

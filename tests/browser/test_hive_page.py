@@ -18,8 +18,6 @@ SELECTED: Final = """() => {
 TOP: Final = "(one) => one.getBoundingClientRect().top"
 BOTTOM: Final = "(one) => one.getBoundingClientRect().bottom"
 
-expect.set_options(timeout=20_000)  # of a machine that has much else to do
-
 
 @pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
 def test_what_needs_the_operator_is_answered_in_its_place(play: Callable[[Play], None], viewport: ViewportSize) -> None:

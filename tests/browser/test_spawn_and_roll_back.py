@@ -44,10 +44,10 @@ def test_the_manager_drafts_the_operator_approves_and_the_new_agent_answers(runn
     page.evaluate("window.notReloaded = true")
     sha = drafted(running, "scout")
     draft = page.locator("#draft-scout")
-    expect(draft).to_contain_text("hm1nd", timeout=20_000)
+    expect(draft).to_contain_text("hm1nd")
     told = call(running, "hm1nd", "request_spawn_commit", name="scout", commit_ref=sha[:12], description="It looks.")
     identity = told.split()[0]
-    expect(draft).to_contain_text("Give it notes", timeout=20_000)
+    expect(draft).to_contain_text("Give it notes")
     expect(page.locator("#nav-pending .pill")).to_have_text("1")
     assert page.evaluate("window.notReloaded") is True
     page.screenshot(path=ARTIFACTS / "drafts-wide.png", full_page=True)

@@ -55,14 +55,14 @@ def there(running: Hive, page: Page, kind: str, words: str = "") -> Locator:
     return stands(running, page, page.locator(f".need-{kind}", has_text=words))
 
 
-def stands(running: Hive, page: Page, wanted: Locator) -> Locator:
+def stands(running: Hive, page: Page, wanted: Locator, *, within_s: float = 60) -> Locator:
     """The first of it on `/`, once there is one."""
 
     def found() -> bool:
         page.goto(running.address)
         return wanted.count() > 0
 
-    wait_until(found, within_s=60)
+    wait_until(found, within_s=within_s)
     return wanted.first
 
 
@@ -211,8 +211,18 @@ def test_floods_loops_and_refusals_are_dismissed_or_answered(running: Hive, page
     running.send("flo", "\n".join(["!send hm1nd x"] * 40))
     there(running, page, "refused", "flo").get_by_role("button", name="Dismiss").click()
     said(running, page, "Dismissed")
-    running.send("flo", "\n".join(["!send hm1nd x"] * 70))
-    flood = there(running, page, "flood", "flo")
+    flood = page.locator(".need-flood", has_text="flo")
+
+    def flooded() -> bool:
+        """The first look at an agent only learns how much it had sent by then."""
+        running.send("flo", "\n".join(["!send hm1nd x"] * 70))
+        try:
+            stands(running, page, flood, within_s=15)
+        except TimeoutError:
+            return False
+        return True
+
+    wait_until(flooded, within_s=100)
     flood.get_by_text("Write…").click()
     flood.locator("textarea").fill("!say I stop")
     flood.get_by_role("button", name="Send").click()

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.dashboard.opened import opened
-from tests.support.waiting import eventually
+from tests.dashboard.opened import Opened, client, opened
+from tests.dashboard.scene import Scene
+from tests.support.waiting import eventually, until
 
 from hive_contracts import streams
 from hive_contracts.agents import TurnState
 from hive_contracts.messages import MAX_BODY_BYTES
 from hive_contracts.turns import TurnText
+from hive_dashboard.config import DashboardSettings
+from hive_dashboard.service import Dashboard
 from hive_runtime.bus import Bus
 from hive_runtime.memory_bus import MemoryBus
 
@@ -277,8 +280,31 @@ def test_status_tells_how_the_hive_is(on_bus: OnBus, tmp_path: Path) -> None:
 def test_what_is_not_there_is_a_problem_document(tmp_path: Path, path: str) -> None:
     async def scenario(bus: Bus) -> None:
         async with opened(bus, tmp_path, broker=False) as hive:
+            await until(lambda: hive.dashboard.parts.snapshots.current.known)
             answer = await hive.api.get(path)
             assert answer.headers["content-type"] == "application/problem+json"
             assert answer.status_code in {401, 404}
+
+    in_memory(scenario)
+
+
+def test_before_the_agents_are_known_nobody_hears_that_there_are_none_and_no_command_is_sent_as_a_message(
+    tmp_path: Path,
+) -> None:
+    async def scenario(bus: Bus) -> None:
+        dashboard = Dashboard(DashboardSettings(), tmp_path, bus)
+        token = (tmp_path / "secrets" / "api-token").read_text().strip()
+        async with client(dashboard, authorization=f"Bearer {token}") as api, client(dashboard) as browser:
+            hive = Opened(dashboard, Scene(bus), api, browser)
+            for path in ("/api/v1/agents", "/api/v1/agents/ada"):
+                answer = await api.get(path)
+                assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+            await hive.sign_in()
+            assert (await browser.get("/agents/ada")).status_code == 503
+            answer = await hive.post("/send", to="ada", body="/cancel", back="/agents/ada")
+            assert answer.status_code == 503
+            assert ">\n/cancel</textarea>" in answer.text, "what was typed is kept"
+            assert await bus.depth(streams.outbox("operator")) == 0
+        dashboard.close()
 
     in_memory(scenario)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from playwright import async_api, sync_api
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 PROGRAM: Final = os.environ.get("HIVE_TEST_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
@@ -19,6 +20,9 @@ ARGUMENTS: Final = (
     "--no-first-run", "--disable-gpu", "--disable-quic",
 )
 # fmt: on
+
+for expect in (sync_api.expect, async_api.expect):
+    expect.set_options(timeout=20_000)  # of a machine that has much else to do
 
 
 def missing() -> str:

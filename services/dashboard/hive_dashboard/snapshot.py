@@ -17,7 +17,7 @@ from hive_contracts import streams
 from hive_contracts.agents import AgentState, HiveInfo, TurnState
 from hive_contracts.approvals import ApprovalState, ApprovalView
 from hive_contracts.drafts import DraftView
-from hive_contracts.errors import HiveError
+from hive_contracts.errors import HiveError, Unavailable
 from hive_contracts.messages import MessageView
 from hive_contracts.names import MANAGER, OPERATOR
 from hive_contracts.questions import QuestionView
@@ -61,8 +61,9 @@ class Snapshot:
     `drain` says why the hive takes nothing new; empty while it does.
     `wider`: how many rights each approval that waits would widen.
     `questions` wait for the operator, oldest first; `closed` did just before. `alerts` were not dismissed yet.
-    `standing` are warnings that have nothing to do with Redis."""
+    `standing` are warnings that have nothing to do with Redis. `known`: whether the registry was ever read."""
 
+    known: bool = False
     redis: RedisStatus = RedisStatus.AWAY
     redis_detail: str = "the dashboard is starting"
     drain: str = ""
@@ -176,6 +177,16 @@ class Snapshots:
         self._standing = standing
         self.current = Snapshot()
 
+    def find(self, name: str) -> AgentView | None:
+        """None when there is no such agent. Raises `Unavailable` until that is known."""
+        return self.current.agent(name) or self.known().agent(name)
+
+    def known(self) -> Snapshot:
+        """`current`. Raises `Unavailable` until the registry was read: before, no agent would look like none."""
+        if not self.current.known:
+            raise Unavailable("the dashboard has just started and does not know the agents yet; try again in a moment")
+        return self.current
+
     def touch(self) -> None:
         """Something changed: read again soon."""
         self._dirty.set()
@@ -238,6 +249,7 @@ class Snapshots:
         stale = {} if kept else {"operation": None, "queued": ""}  # what was under way ended with the supervisor
         return replace(
             before,
+            known=True,
             redis=RedisStatus.OK,
             redis_detail="",
             drain=await self._gauge.look(),

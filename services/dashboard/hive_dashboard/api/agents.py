@@ -86,7 +86,7 @@ async def agents(
     limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
 ) -> AgentList:
     """All agents: the manager first, then by name; `after` an agent's name."""
-    found = list(parts.snapshots.current.agents)
+    found = list(parts.snapshots.known().agents)
     start = next((place for place, one in enumerate(found, 1) if one.name == after), 0)
     page = found[start : start + limit]
     return AgentList(agents=tuple(page), next=page[-1].name if start + limit < len(found) else None)
@@ -176,7 +176,7 @@ def message_page(found: list[MessageView], limit: int) -> MessageList:
 
 
 def known(parts: Parts, name: str) -> AgentView:
-    found = parts.snapshots.current.agent(name)
+    found = parts.snapshots.find(name)
     if found is None:
         raise NotFound(f"there is no agent called {name[:64]!r}; `hive agents` lists those there are")
     return found

@@ -108,7 +108,7 @@ async def make(
 
 
 def _config_of(parts: Parts, name: str) -> AgentConfig:
-    found = parts.snapshots.current.agent(name)
+    found = parts.snapshots.find(name)
     if found is None:
         raise NotFound(f"there is no agent called {name[:64]!r} to be like")
     return found.config

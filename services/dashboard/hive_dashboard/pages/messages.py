@@ -103,10 +103,10 @@ async def mark_read(request: Request, parts: PartsOf, session: SignedIn, message
 @router.post("/send")
 async def send(request: Request, parts: PartsOf, session: SignedIn, written: Annotated[Written, Form()]) -> Response:
     written = addressed(written, {agent.name for agent in parts.snapshots.current.present})
-    agent = parts.snapshots.current.agent(written.to)
-    if agent and written.back == f"/agents/{agent.name}" and (slash := parse(written.body)):
-        return await _steer(request, parts, session, written, agent=agent, slash=slash)
     try:
+        agent = parts.snapshots.find(written.to)
+        if agent and written.back == f"/agents/{agent.name}" and (slash := parse(written.body)):
+            return await _steer(request, parts, session, written, agent=agent, slash=slash)
         sent = await parts.commands.send(
             written.to.strip(),
             written.body.replace("\r\n", "\n"),

@@ -38,8 +38,8 @@ def make_shell(parts: Parts, session: Session, title: str, *, path: str, topic: 
 
 
 def known_agent(parts: Parts, name: str) -> AgentView:
-    """Raises `NotFound`. Only names of the registry go on from here into paths and topics."""
-    agent = parts.snapshots.current.agent(name)
+    """Raises `NotFound`, `Unavailable`. Only names of the registry go on from here into paths and topics."""
+    agent = parts.snapshots.find(name)
     if agent is None:
         raise NotFound(f"there is no agent called {name!r}; the hive's page lists those there are")
     return agent

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request, WebSocket
 from fastapi.responses import HTMLResponse, Response
 
-from hive_contracts.errors import NotFound
+from hive_contracts.errors import NotFound, Unavailable
 from hive_dashboard.pages.shell import known_agent, make_shell, told
 from hive_dashboard.parts import PartsOf, SignedIn, parts_of
 from hive_dashboard.security import POLICY
@@ -52,7 +52,7 @@ async def socket(websocket: WebSocket, name: str) -> None:
     session = parts.auth.session(websocket)
     try:
         agent = known_agent(parts, name)
-    except NotFound:
+    except (NotFound, Unavailable):
         agent = None
     if session is None or agent is None or why_not(parts, agent):
         await websocket.close(REFUSED)
