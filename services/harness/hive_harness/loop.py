@@ -23,11 +23,11 @@ from hive_harness.kept import KeptStore
 from hive_harness.life import Life
 from hive_harness.live import LivePublisher
 from hive_harness.model import ModelChoice
+from hive_harness.pauses import Pauses
 from hive_harness.runner import EngineRunner
 from hive_harness.status import StatusKeeper
 from hive_harness.tools import wake_of
 from hive_harness.turn import CurrentTurn, Ending, Received, Turn
-from hive_runtime.backoff import Backoff
 
 LONGEST_READ_S: Final = 25.0
 
@@ -66,10 +66,7 @@ class TurnLoop:
         self._retries = retries
         self._model = model
         settings = config.settings
-        self._backoffs = {
-            outcome: Backoff(first_s=settings.retry_first_s * follows.patience, limit_s=settings.retry_limit_s)
-            for outcome, follows in CONSEQUENCES.items()
-        }
+        self._pauses = Pauses(first_s=settings.retry_first_s, limit_s=settings.retry_limit_s)
         self._idle_since = 0.0
 
     async def run(self) -> None:
@@ -143,7 +140,7 @@ class TurnLoop:
         if is_done(ending.outcome):
             await self._finish(EndedTurn(event, turn.entry_ids))
         else:
-            await self._try_later(ending)
+            await self._try_later(ending, head=turn.cause)
         self._life.end_turn()
         self._after_turn(ending)
         turn.settled.set()
@@ -183,8 +180,7 @@ class TurnLoop:
         )
 
     async def _finish(self, ended: EndedTurn) -> None:
-        for backoff in self._backoffs.values():
-            backoff.reset()
+        self._pauses.reset()
         self._journal.write(ended)
         await self._acknowledge(ended)
 
@@ -193,10 +189,10 @@ class TurnLoop:
         await self._inbox.finish(ended)
         self._journal.clear()
 
-    async def _try_later(self, ending: Ending) -> None:
+    async def _try_later(self, ending: Ending, *, head: str) -> None:
         self._inbox.put_back()
         follows = CONSEQUENCES[ending.outcome]
-        later = datetime.now(UTC) + timedelta(seconds=self._backoffs[ending.outcome].next_s())
+        later = datetime.now(UTC) + timedelta(seconds=self._pauses.next_s(ending.outcome, head))
         reason = f"{ending.outcome}: {ending.reason}" if ending.reason else str(ending.outcome)
         match follows.next:
             case Next.AT_ONCE:
