@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from tests.broker.post import told
 from tests.support.failing_bus import FailingBus
 
@@ -205,6 +206,21 @@ def test_what_a_store_lost_while_nobody_looked_is_recorded_again(tmp_path: Path,
             assert not await recorder.align()
 
     _at_a_desk(tmp_path, scenario)
+
+
+def test_waking_from_rest_is_no_news(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        recorder = desk.recorder()
+        for number in range(3):
+            await recorder.rest()
+            await desk.live(TurnText(turn_id="t", seq=number, text="hm"))
+            await recorder.handle(await desk.take())  # given out before the store was open: it comes again
+            await recorder.handle(await desk.take())
+        assert [event.seq for event in EventReader(desk.data_dir / "events.sqlite").page()] == [0, 1, 2]
+
+    with capture_logs() as lines:
+        _at_a_desk(tmp_path, scenario)
+    assert lines == []
 
 
 def test_a_crash_at_any_step_tells_every_fact_with_one_id(tmp_path: Path) -> None:

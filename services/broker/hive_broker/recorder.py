@@ -67,6 +67,7 @@ class Recorder:
         self._dead = dead
         self._generation = events.store.generation if events else 0
         self._told_of: Path | None = None
+        self._rested = False
         self._login_hour = 0
 
     async def align(self) -> bool:
@@ -79,8 +80,9 @@ class Recorder:
         generation, stream = self._events.store.generation, streams.live(self._name)
         position = await asyncio.to_thread(self._events.position)
         behind = await self._bus.rewind(stream, streams.GROUP_RECORDER, to=position)
-        if behind:
+        if behind and not self._rested:  # else what woke it was given out before the store was open
             log.warning("store of events was behind its stream, read again", agent=self._name)
+        self._rested = False
         kept = self._events.store.replaced
         if kept and kept != self._told_of:
             told = replaced_fact(kept, source=SOURCE, brought_back=_BROUGHT_BACK, folder=f"agents/{self._name}/")
@@ -98,6 +100,7 @@ class Recorder:
         """The store of events is closed until something comes."""
         if self._events:
             await asyncio.to_thread(self._events.store.rest)
+            self._rested = True
 
     async def handle(self, entries: list[Entry]) -> None:
         """Record each entry, tell what is news, acknowledge. Raises `Unavailable`; then nothing is acknowledged."""
