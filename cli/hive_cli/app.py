@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from hive_cli.command import data_dir_option
+from hive_cli.command import HiveGroup, data_dir_option
 from hive_runtime import VERSION
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -76,7 +76,7 @@ HIDDEN: Final[Mapping[str, tuple[str, str]]] = {
 """As `COMMANDS`, but not in `hive --help`."""
 
 
-class LazyGroup(click.Group):
+class LazyGroup(HiveGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 

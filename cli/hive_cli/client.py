@@ -72,8 +72,9 @@ class HiveClient:
                 f"the hive at {self.address} did not answer within {self._timeout_s:.0f} s; it may still do the work"
             ) from error
         except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "strerror", None) or error
             raise NotRunning(
-                f"the hive at {self.address} does not answer ({error}); see `hive logs dashboard`, or start it "
+                f"the hive at {self.address} does not answer ({reason}); see `hive logs dashboard`, or start it "
                 f"with `{self._starts}`"
             ) from error
         finally:

@@ -1,7 +1,8 @@
 """What every command shares: its help with an example, `--data-dir` after the verb too, and `--json`."""
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 import click
@@ -16,6 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 COMPLETION_S: Final = 2.0
 """How long a shell waits for the names of agents."""
 
+LEAST_COLUMNS: Final = 30
 DATA_DIR_KEY: Final = "hive_cli.data_dir"
 DATA_DIR_HELP: Final = "Where the hive keeps its data [default: HIVE_DATA_DIR, else ~/.local/share/hyperhive]."
 
@@ -50,12 +52,35 @@ def agent_argument(name: str, **settings: Any) -> Callable[[F], F]:
     return click.argument(name, type=_AgentName(), **settings)
 
 
+class Narrow(click.HelpFormatter):
+    """Fits terminals that are narrower than the 50 columns which click's own takes at least."""
+
+    def __init__(self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None) -> None:
+        columns = min(shutil.get_terminal_size().columns, max_width or 80)
+        super().__init__(indent_increment, width=width or max(LEAST_COLUMNS, columns - 2), max_width=max_width)
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        super().write_dl(rows, min(col_max, self.width // 2 - self.current_indent), col_spacing)
+
+
+class HiveContext(click.Context):
+    formatter_class = Narrow
+
+
 class HiveCommand(click.Command):
     """`--data-dir` works before the verb and after it; after it wins."""
+
+    context_class = HiveContext
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params.append(data_dir_option())
+
+
+class HiveGroup(click.Group):
+    """Of verbs, or of what comes after one."""
+
+    context_class = HiveContext
 
 
 def command(name: str, *, example: str, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:

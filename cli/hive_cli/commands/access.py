@@ -5,11 +5,15 @@ from urllib.parse import quote
 
 import click
 
-from hive_cli.command import command, hive_client, json_option
+from hive_cli.command import HiveGroup, command, hive_client, json_option
 from hive_cli.output import complain, print_json, print_more, print_table, say, when
 
 
-@click.group("token", epilog="\b\nExample:\n  $ hive token create phone --days 90\n  $ hive token revoke t-0123456789")
+@click.group(
+    "token",
+    cls=HiveGroup,
+    epilog="\b\nExample:\n  $ hive token create phone --days 90\n  $ hive token revoke t-0123456789",
+)
 def token() -> None:
     """Make, list and revoke tokens for the HTTP API and for signing a browser in."""
 
@@ -58,10 +62,14 @@ def _row(one: dict[str, Any]) -> tuple[str, ...]:
 
 @command("revoke", example="hive token revoke t-0123456789")
 @click.argument("token_id", metavar="ID")
-def revoke(token_id: str) -> None:
+@json_option
+def revoke(token_id: str, *, as_json: bool) -> None:
     """Revoke the token ID: it lets nobody in any more, and whoever signed in with it is signed out."""
-    hive_client().call("DELETE", f"/api/v1/tokens/{quote(token_id, safe='')}")
-    say(f"{token_id} revoked")
+    found = hive_client().call("DELETE", f"/api/v1/tokens/{quote(token_id, safe='')}")
+    if as_json:
+        print_json(found)
+    else:
+        say(f"{token_id} revoked")
 
 
 token.add_command(create)

@@ -66,12 +66,15 @@ def _wanted(about: dict[str, Any]) -> str:
             return f"another configuration of {agent}"
 
 
-def _decide(approval_id: str, decision: str, commit: str | None, note: str) -> None:
+def _decide(approval_id: str, decision: str, commit: str | None, *, note: str, as_json: bool) -> None:
     client = hive_client()
     commit = commit or client.get(_path(approval_id))["approval"]["commit"]
     client.post(f"{_path(approval_id)}/decision", {"decision": decision, "commit": commit, "note": note})
-    state = client.get(_path(approval_id))["approval"]["state"]
-    say(f"{approval_id} is {state.replace('_', ' ')}")
+    found = client.get(_path(approval_id))["approval"]
+    if as_json:
+        print_json(found)
+    else:
+        say(f"{approval_id} is {found['state'].replace('_', ' ')}")
 
 
 _COMMIT = click.option("--commit", help="The whole sha that you looked at; without it, the one that it is about.")
@@ -81,9 +84,10 @@ _COMMIT = click.option("--commit", help="The whole sha that you looked at; witho
 @click.argument("approval_id", metavar="ID")
 @_COMMIT
 @click.option("--note", default="", help="For who asked.")
-def approve(approval_id: str, *, commit: str | None, note: str) -> None:
+@json_option
+def approve(approval_id: str, *, commit: str | None, note: str, as_json: bool) -> None:
     """Approve the commit of ID: it is deployed, and what runs now is brought back if it does not come up."""
-    _decide(approval_id, "approve", commit, note)
+    _decide(approval_id, "approve", commit, note=note, as_json=as_json)
 
 
 @command("deny", example="hive deny a-0123456789abcdef --note 'not now'")
@@ -91,9 +95,10 @@ def approve(approval_id: str, *, commit: str | None, note: str) -> None:
 @_COMMIT
 @click.option("--note", default="", help="For who asked.")
 @click.option("--changes", is_flag=True, help="Ask for changes instead: NOTE says which.")
-def deny(approval_id: str, *, commit: str | None, note: str, changes: bool) -> None:
+@json_option
+def deny(approval_id: str, *, commit: str | None, note: str, changes: bool, as_json: bool) -> None:
     """Deny the commit of ID; who asked is told so, with the note."""
-    _decide(approval_id, "request_changes" if changes else "deny", commit, note)
+    _decide(approval_id, "request_changes" if changes else "deny", commit, note=note, as_json=as_json)
 
 
 def _path(approval_id: str) -> str:

@@ -5,14 +5,14 @@ from typing import Any
 
 import click
 
-from hive_cli.command import command, data_dir, json_option
+from hive_cli.command import HiveGroup, command, data_dir, json_option
 from hive_cli.output import confirmed, dim, duration, print_json, print_table, say, size, when
 from hive_cli.stack.claude_setup import claude_for_image
 from hive_cli.stack.image_tool import run_image_tool
 from hive_contracts.errors import NotFound
 
 
-@click.group("image", epilog="\b\nExample:\n  $ hive image build\n  $ hive image list")
+@click.group("image", cls=HiveGroup, epilog="\b\nExample:\n  $ hive image build\n  $ hive image list")
 def image() -> None:
     """Make, list and remove the images that agents' containers are made of."""
 

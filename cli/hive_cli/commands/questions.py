@@ -58,18 +58,31 @@ def _print_question(question: dict[str, Any]) -> None:
 @command("answer", example="hive answer q-0123456789abcdef 'Clementine'")
 @click.argument("question_id", metavar="ID")
 @click.argument("text")
-def answer(question_id: str, text: str) -> None:
+@json_option
+def answer(question_id: str, text: str, *, as_json: bool) -> None:
     """Answer the question ID with TEXT: one of its options, or your own words.
 
     Where an agent asks for permission, exactly 'once' or 'always' permits; anything else means no and is told to it.
     """
-    hive_client().post(f"/api/v1/questions/{quote(question_id, safe='')}/answer", {"answer": check_answer(text)})
-    say(f"{question_id} answered")
+    found = hive_client().post(_path(question_id, "answer"), {"answer": check_answer(text)})
+    _print_done(f"{question_id} answered", found, as_json=as_json)
 
 
 @command("cancel-question", example="hive cancel-question q-0123456789abcdef")
 @click.argument("question_id", metavar="ID")
-def cancel_question(question_id: str) -> None:
+@json_option
+def cancel_question(question_id: str, *, as_json: bool) -> None:
     """Take the question ID back; its asker is told '[cancelled]'."""
-    hive_client().post(f"/api/v1/questions/{quote(question_id, safe='')}/cancel")
-    say(f"{question_id} cancelled")
+    found = hive_client().post(_path(question_id, "cancel"))
+    _print_done(f"{question_id} cancelled", found, as_json=as_json)
+
+
+def _path(question_id: str, verb: str) -> str:
+    return f"/api/v1/questions/{quote(question_id, safe='')}/{verb}"
+
+
+def _print_done(sentence: str, found: Any, *, as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+    else:
+        say(sentence)

@@ -2,11 +2,11 @@
 
 import click
 
-from hive_cli.command import command, data_dir
+from hive_cli.command import HiveGroup, command, data_dir
 from hive_cli.stack.claude_setup import install_claude
 
 
-@click.group("setup", epilog="\b\nExample:\n  $ hive setup claude")
+@click.group("setup", cls=HiveGroup, epilog="\b\nExample:\n  $ hive setup claude")
 def setup() -> None:
     """Install what hyperhive can use but does not bring."""
 

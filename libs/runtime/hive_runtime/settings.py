@@ -49,7 +49,9 @@ def read_file(path: Path) -> tuple[str, dict[str, Any]]:
         text = path.read_text()
     except FileNotFoundError:
         return "", {}
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
         raise SettingsError(f"cannot read {path}: {error}") from error
     try:
         return text, tomllib.loads(text)

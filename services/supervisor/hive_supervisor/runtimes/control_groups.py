@@ -29,7 +29,7 @@ def why_not() -> str:
     try:
         return "" if make(probe, Limits()) else "the kernel shows no memory controller"
     except OSError as error:
-        return f"control groups cannot be made: {error}"
+        return f"control groups cannot be made: {error.strerror}"
     finally:
         remove(probe)
 
