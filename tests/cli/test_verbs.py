@@ -31,7 +31,8 @@ def test_help_has_an_example_and_fits_a_narrow_terminal(verb: str) -> None:
     done = CliRunner().invoke(app, [*verb.split(), "--help"], env={"COLUMNS": str(COLUMNS)}, prog_name="hive")
     assert done.exit_code == 0
     before, _, after = done.output.partition("Example:\n")
-    assert after.lstrip().startswith(("$ hive ", "$ ./hive "))
+    assert after.lstrip().startswith("$ ")
+    assert "hive" in after
     assert [line for line in before.splitlines() if len(line) > COLUMNS and len(line.split()) > 2] == []
 
 
