@@ -173,6 +173,11 @@ def test_the_page_of_figures_shows_each_range_and_no_other(tmp_path: Path) -> No
                 assert page.status_code == 200
                 assert f'<a href="?range={name}" aria-current="page">' in page.text
                 assert 'id="chart-turns"' in page.text
+            await hive.scene.agent("new")
+            await hive.sees_agent("new")
+            empty = (await hive.browser.get("/agents/new/stats")).text
+            assert "Choose a longer time, or look again when new has ended a turn." in empty
+            assert "chart-none" not in empty
             assert (await hive.browser.get("/agents/ada/stats?range=9y")).status_code == 422
             assert (await hive.browser.get("/agents/bob/stats")).status_code == 404
 
