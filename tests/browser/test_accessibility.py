@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -120,11 +122,18 @@ async def refused(stage: Stage, page: Page) -> None:
     await expect(page.locator(".error-status")).to_have_text("403")
 
 
-async def broken(stage: Stage, page: Page) -> None:
-    """What nobody expected: 500."""
+async def unreadable(stage: Stage, page: Page) -> None:
     await stage.scene.bus.hash_set(streams.RETENTION, {streams.REPORT_FIELD: "no report"})
     await stage.goto(page, "/retention")
-    await expect(page.locator(".error-status")).to_have_text("500")
+    await expect(page.get_by_role("alert")).to_contain_text("the report of the last sweep cannot be read")
+
+
+async def broken(stage: Stage, page: Page) -> None:
+    """A row that nobody understands: 503."""
+    with closing(sqlite3.connect(stage.process.data_dir / "approvals.sqlite", timeout=20)) as db, db:
+        db.execute("UPDATE approvals SET state = 'teleported'")
+    await stage.goto(page, "/approvals")
+    await expect(page.locator(".error-status")).to_have_text("503")
 
 
 async def switched_on(stage: Stage, page: Page) -> None:
@@ -141,7 +150,7 @@ async def signed_out(stage: Stage, page: Page) -> None:
     await expect(page.get_by_role("alert")).to_be_visible()
 
 
-FURTHER: Final = (switched_on, refused, broken, signed_out)
+FURTHER: Final = (switched_on, refused, unreadable, broken, signed_out)
 
 
 @pytest.mark.parametrize("look", LOOKS)
