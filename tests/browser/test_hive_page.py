@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 from playwright.async_api import Route, ViewportSize, expect
 from tests.browser.everything import NEEDS, everything
-from tests.browser.stage import PHONE, WIDE, Play, Stage, no_sideways_scroll, resets
+from tests.browser.stage import PHONE, RESET, WIDE, Play, Stage, no_sideways_scroll, resets
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
@@ -248,6 +248,33 @@ def test_a_lost_connection_is_said_and_made_good(play: Callable[[Play], None]) -
         await expect(page.locator("#link-state")).to_be_hidden()
         await expect(page.locator("#compose textarea")).to_have_value("still here")
         stage.complaints.clear()  # what the browser said of the lost connection
+
+    play(scenario)
+
+
+def test_a_page_that_cannot_be_drawn_anew_says_so_and_tries_again(play: Callable[[Play], None]) -> None:
+    async def scenario(stage: Stage) -> None:
+        page = await stage.page(WIDE)
+        failures = iter(("abort", "503", "abort"))
+
+        async def fail(route: Route) -> None:
+            match next(failures, ""):
+                case "abort":
+                    await route.abort()
+                case "503":
+                    await route.fulfill(status=503, body="not now")
+                case _:
+                    await route.continue_()
+
+        await page.route(f"{stage.process.address}/", fail)
+        await page.evaluate("() => { document.getElementById('main').old = true; }")
+        await page.evaluate(RESET)
+        await expect(page.locator("#link-state")).to_contain_text("what you see is from")
+        await page.wait_for_function("() => !document.getElementById('main').old")
+        await expect(page.locator("#link-state")).to_be_hidden()
+        await stage.scene.send("operator", "hm1nd", "there again")
+        await expect(page.locator("#flow")).to_contain_text("there again")
+        stage.complaints.clear()  # what the browser said of the answers that failed
 
     play(scenario)
 

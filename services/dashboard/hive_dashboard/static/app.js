@@ -188,9 +188,17 @@
     if (event.target.id === "main") event.detail.path = location.pathname + location.search;
   });
   document.addEventListener("htmx:beforeSwap", (event) => {
-    const { target } = event.detail;
-    if (target.matches("#main, [data-renews]")) before = { id: target.id, kept: keep(target) };
+    const { target, shouldSwap } = event.detail;
+    if (shouldSwap && target.matches("#main, [data-renews]")) before = { id: target.id, kept: keep(target) };
   });
+  // until it comes, what is shown is old: nothing else tells of it any more
+  const AGAIN_MS = 2000;
+  const again = (event) => {
+    if (event.target.id !== "main" || event.detail.xhr?.status in { 401: 1, 403: 1, 404: 1 }) return;
+    linkState(lost ??= new Date());
+    setTimeout(() => htmx.trigger(document.getElementById("main"), "sse:reset"), AGAIN_MS);
+  };
+  for (const failed of ["sendError", "timeout", "responseError"]) document.addEventListener(`htmx:${failed}`, again);
   document.addEventListener("htmx:afterSwap", () => {
     const root = before && document.getElementById(before.id);
     if (root) restore(root, before.kept);
