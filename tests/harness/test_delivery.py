@@ -11,6 +11,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
 
 from hive_contracts import streams
+from hive_contracts.envelope import Envelope
 from hive_contracts.messages import MessageRefused
 from hive_contracts.turns import TurnEnded, TurnJoined, TurnStarted, TurnToolResult
 from hive_runtime.bus import Ack, Batch, Bus
@@ -75,6 +76,36 @@ def test_a_message_whose_acknowledgement_a_killed_server_lost_is_not_run_again(t
         await world.turn_end()
         assert len(world.events(TurnStarted)) == 2
         assert [send.body for send in world.sent] == ["once"]
+
+    _beside_a_harness(tmp_path, scenario)
+
+
+def test_a_second_copy_of_what_is_in_a_turn_is_acknowledged_and_not_taken_up(tmp_path: Path) -> None:
+    """The broker found it gone from the inbox, and delivered it again."""
+
+    async def scenario(world: Outside, bus: Bus) -> None:
+        first = await world.deliver('!call recv {"wait_seconds": 30, "max": 5}')
+        await world.until(of_type(TurnStarted.TYPE))
+        await bus.append(streams.inbox(AGENT), world.delivered[0])
+        next_one = await world.deliver("!say next")
+        assert (await world.turn_end())["messages"] == [first, next_one]
+
+        async def done() -> bool:
+            return await bus.depth(streams.inbox(AGENT)) == 0
+
+        await eventually(done)
+        assert len(world.events(TurnStarted)) == 1
+
+    _beside_a_harness(tmp_path, scenario)
+
+
+def test_what_is_read_together_with_what_is_no_message_is_taken_up(tmp_path: Path) -> None:
+    async def scenario(world: Outside, bus: Bus) -> None:
+        first = await world.deliver('!call recv {"wait_seconds": 30, "max": 5}')
+        await world.until(of_type(TurnStarted.TYPE))
+        await bus.append(streams.inbox(AGENT), Envelope(source="nobody", type="nothing"))
+        next_one = await world.deliver("!say next")
+        assert (await world.turn_end())["messages"] == [first, next_one]
 
     _beside_a_harness(tmp_path, scenario)
 

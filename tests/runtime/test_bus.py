@@ -65,6 +65,24 @@ def test_a_touched_entry_stays_pending_and_what_is_not_pending_is_left_alone(on_
     on_bus(scenario)
 
 
+def test_a_stream_is_read_when_its_group_has_had_and_acknowledged_all(on_bus: OnBus) -> None:
+    async def scenario(bus: Bus) -> None:
+        assert not await bus.is_read("s", "g")
+        await bus.ensure_group("s", "g")
+        assert await bus.is_read("s", "g")
+        entry_id = await bus.append("s", envelope())
+        assert not await bus.is_read("s", "g")
+        reader = bus.reader()
+        await reader.read_new("s", "g", "c", count=10, block_ms=0)
+        await reader.aclose()
+        assert not await bus.is_read("s", "g")
+        await bus.write(Batch(acks=[Ack("s", "g", [entry_id])]))
+        assert await bus.is_read("s", "g")
+        assert not await bus.is_read("s", "another")
+
+    on_bus(scenario)
+
+
 def test_a_blocking_read_wakes_when_something_comes(on_bus: OnBus) -> None:
     async def scenario(bus: Bus) -> None:
         await bus.ensure_group("s", "g")

@@ -117,6 +117,9 @@ class FailingBus:
     async def held(self, stream: str, group: str) -> dict[str, int]:
         return await self._inner.held(stream, group)
 
+    async def is_read(self, stream: str, group: str) -> bool:
+        return await self._inner.is_read(stream, group)
+
     async def memory(self) -> Memory:
         return await self._inner.memory()
 

@@ -198,6 +198,10 @@ class Bus(Protocol):
         """Pending entries, oldest first, up to 1,000 → milliseconds since their consumer last took or kept them."""
         ...
 
+    async def is_read(self, stream: str, group: str) -> bool:
+        """Whether the group has had, and acknowledged, all that the stream holds; False while one is not there."""
+        ...
+
     async def memory(self) -> Memory:
         """How much the server holds, and may hold."""
         ...

@@ -163,6 +163,10 @@ class MemoryBus:
         found = self.streams[stream].groups.get(group)
         return dict.fromkeys(found.pending, 0) if found else {}
 
+    async def is_read(self, stream: str, group: str) -> bool:
+        found = self.streams[stream].groups.get(group)
+        return found is not None and not found.pending and not self.streams[stream].above(found.last, 1)
+
     async def memory(self) -> Memory:
         return self.room
 

@@ -322,6 +322,14 @@ class RedisBus:
         pending = await call(self._redis.xpending_range(stream, group, min="-", max="+", count=MAX_HELD))
         return {str(found["message_id"]): int(found["time_since_delivered"]) for found in pending}
 
+    async def is_read(self, stream: str, group: str) -> bool:
+        if not await call(self._redis.exists(stream)):
+            return False
+        groups = {str(found["name"]): found for found in await call(self._redis.xinfo_groups(stream))}
+        if group not in groups or groups[group]["pending"]:
+            return False
+        return not await call(self._redis.xrange(stream, min=f"({groups[group]['last-delivered-id']}", count=1))
+
     async def memory(self) -> Memory:
         info = await call(self._redis.info("memory"))
         return Memory(int(info.get("used_memory", 0)), int(info.get("maxmemory", 0)))

@@ -26,6 +26,7 @@ from hive_broker.directory import Directory
 from hive_broker.known import Known
 from hive_broker.limits import Limits
 from hive_broker.loops import LoopReport
+from hive_broker.lost import Lost
 from hive_broker.mail import SOURCE, Mail
 from hive_broker.membership import Membership, slot
 from hive_broker.notify import Notifier
@@ -107,13 +108,9 @@ class Broker:
         self._known = Known(bus, messages)
         self._mail = Mail(bus, self._known, self._directory)
         self._loops = LoopReport(bus=bus, messages=messages, known=self._known, mail=self._mail)
-        self._dead = DeadLetters(
-            bus=bus,
-            writer=DeadLetterWriter(messages.store),
-            directory=self._directory,
-            mail=self._mail,
-            settings=config,
-        )
+        letters = DeadLetterWriter(messages.store)
+        self._dead = DeadLetters(bus=bus, writer=letters, directory=self._directory, mail=self._mail, settings=config)
+        self._lost = Lost(bus, letters, self._directory)
         self._threads = Threads.build(
             ThreadWriter(messages.store),
             known=self._known,
@@ -182,6 +179,7 @@ class Broker:
         kept: dict[tuple[str, str], Work] = {("live", name): partial(self._serve_live, name) for name in present}
         kept[("record", "")] = self._serve_record
         kept[("dead letters", "")] = self._dead.run
+        kept[("lost", "")] = self._lost.run
         kept[("commands", "")] = self._serve_commands
         kept[("notices", "")] = self._serve_notices
         kept[("beat", "")] = partial(beat, self._bus, "broker", warning=lambda: self._record.warning)

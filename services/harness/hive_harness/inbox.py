@@ -159,7 +159,8 @@ class Inbox:
         """Take entries in hand; False when none came in time."""
         entries = await self._consumer.read(count=count, block_ms=_milliseconds(wait_s))
         self._untouched.update(entry.id for entry in entries if not entry.redelivered)
-        self._in_hand.extend(await self._messages(entries))
+        received = await self._messages(entries)  # which may acknowledge, and replace what is in hand
+        self._in_hand.extend(received)
         return bool(entries)
 
     def _waking(self) -> list[Received]:
@@ -175,7 +176,7 @@ class Inbox:
         self._untouched.discard(received.entry_id)
 
     async def _messages(self, entries: Sequence[Entry]) -> list[Received]:
-        received = []
+        received: list[Received] = []
         for entry in entries:
             try:
                 item = _decode(entry)
@@ -184,10 +185,20 @@ class Inbox:
                     self._live.publish_envelope(event)
                     await self.ack([entry.id])
                     continue
+                if self._has_copy(item, received):
+                    log.warning("message came twice, one copy acknowledged", message=item.message.id)
+                    await self.ack([entry.id])
+                    continue
                 received.append(replace(item, redelivered=entry.redelivered and entry.id not in self._untouched))
             except MalformedEnvelope as error:
                 await self._discard(entry, str(error))
         return received
+
+    def _has_copy(self, item: Received, read: Sequence[Received]) -> bool:
+        """Whether another entry with this message is in hand, or in the turn that runs: the broker missed it there."""
+        turn = self._current.turn
+        held = (*read, *self._in_hand, *(turn.received if turn else ()))
+        return any(one.message.id == item.message.id and one.entry_id != item.entry_id for one in held)
 
     async def _discard(self, entry: Entry, reason: str) -> None:
         log.warning("inbox entry discarded", entry=entry.id, reason=reason[:200])

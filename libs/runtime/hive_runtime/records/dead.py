@@ -22,6 +22,9 @@ UPDATE messages SET state = 'delivered', attempts = 0, tries = 0, redrives = red
 _REDRIVEN: Final = """
 INSERT INTO steps (message_id, at, state, turn_id, reason) VALUES (:id, :at, 'delivered', :command, :reason)
 """
+_WAITS_AGAIN: Final = """
+UPDATE messages SET state = 'delivered' WHERE id = :id AND state IN ('delivered', 'in_turn', 'failed')
+"""
 _OVERDUE: Final = """
 state IN ('delivered', 'in_turn', 'failed') AND recipient = :recipient AND sent_at < :before AND NOT EXISTS (
   SELECT 1 FROM steps WHERE message_id = messages.id AND steps.state = 'delivered' AND steps.at >= :before)
@@ -63,10 +66,10 @@ class DeadLetterWriter:
             return select(db, _OVERDUE, recipient=recipient, before=before)
 
     def waiting(self, recipient: str, *, before: int) -> list[str]:
-        """Ids of all that waits for `recipient` and was sent up to that time, in milliseconds since 1970."""
+        """Ids of all that waits for `recipient`, sent up to that time in milliseconds since 1970; oldest first."""
         query = (
             "SELECT id FROM messages WHERE recipient = :recipient AND sent_at <= :before"
-            " AND state <> 'acked' AND state NOT IN ('dead', 'expired')"
+            " AND state <> 'acked' AND state NOT IN ('dead', 'expired') ORDER BY number"
         )
         with self._store.reading() as db:
             return [row["id"] for row in db.execute(query, {"recipient": recipient, "before": before})]
@@ -99,6 +102,15 @@ class DeadLetterWriter:
                 raise Refused(f"{message_id} is no dead letter, it is {view.state.replace('_', ' ')}; nothing was done")
             db.execute(_AGAIN, values)
             db.execute(_REDRIVEN, values)
+
+    def delivered_again(self, message_id: str, key: str, *, at: int, reason: str) -> bool:
+        """Record that what waits goes into its inbox once more, under that key; False: it is done, or given up."""
+        values = {"id": message_id, "at": at, "command": key, "reason": reason}
+        with self._store.transaction() as db:
+            if not db.execute(_WAITS_AGAIN, values).rowcount:
+                return False
+            db.execute(_REDRIVEN, values)
+        return True
 
     def redriven(self, message_id: str, command_id: str) -> bool:
         """Whether this command did it already."""
