@@ -87,3 +87,16 @@ def test_its_questions_and_reminders_are_cancelled_and_who_asked_it_hears_that_n
         assert states[getattr(asked, "id", "")] is QuestionState.CANCELLED
 
     with_rig(tmp_path, scenario)
+
+
+def test_who_asked_it_is_not_told_that_time_ran_out(tmp_path: Path) -> None:
+    async def scenario(rig: Rig) -> None:
+        await rig.ask_for("lin", AskQuestion(question="will you?", to="ada", ttl_seconds=3600))
+        await purge(rig.bus, "ada", at=from_milliseconds(rig.time.now + 1))
+        await rig.record()
+        await rig.directory.refresh()
+        await rig.tick()
+        told = (await rig.inbox("lin"))[-1]
+        assert "is not answered: ada is gone" in told.body
+
+    with_rig(tmp_path, scenario)

@@ -139,8 +139,9 @@ class Questions:
     async def _tell_asker_expired(self, question: Question) -> Append:
         if question.view.permission:
             return _decided(question.view)
-        told = _answered(question.view)
-        return await self._mail.deliver(_to_asker(question, told, "was not answered in time"))
+        told, to = _answered(question.view), question.view.to
+        why = "was not answered in time" if to in self._directory.principals() else f"is not answered: {to} is gone"
+        return await self._mail.deliver(_to_asker(question, told, why))
 
     async def _check(self, question: Question, key: str) -> None:
         view = question.view
