@@ -159,6 +159,12 @@ def test_agents_are_listed_with_state_and_unread(api: FakeApi, hive: Hive, capsy
     assert "2" in line
 
 
+def test_agents_that_need_an_update_are_named(api: FakeApi, hive: Hive, capsys: Capture) -> None:
+    api.answers["GET", "/api/v1/agents"] = (200, {"agents": [ADA | {"needs_update": "hyperhive was upgraded"}]})
+    assert hive("agents") == 0
+    assert "needs update: hyperhive was upgraded" in capsys.readouterr().out
+
+
 def test_status_names_services_redis_and_warnings(api: FakeApi, hive: Hive, capsys: Capture) -> None:
     api.answers["GET", "/api/v1/status"] = (200, status())
     assert hive("status") == 0

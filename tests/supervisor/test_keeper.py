@@ -36,6 +36,9 @@ class Host:
     async def ready(self, name: str) -> None:
         await asyncio.Event().wait()
 
+    async def misfits(self, name: str) -> bool:
+        return False
+
     async def version(self, name: str) -> dict[str, str]:
         return {"hyperhive": "1"}
 
@@ -100,6 +103,38 @@ def test_a_harness_of_another_age_is_refused_with_a_sentence() -> None:
         await until(lambda: keeper.status is ContainerStatus.QUARANTINED)
         assert "the harness in the container of ada is hyperhive 99.0.0" in keeper.detail
         assert "hive image build" in keeper.detail
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+
+def test_a_harness_of_another_age_that_an_earlier_supervisor_left_is_started_anew() -> None:
+    class NewHost(Host):
+        fits = False
+
+        async def misfits(self, name: str) -> bool:
+            return not self.fits
+
+        async def ready(self, name: str) -> None:
+            self.fits = True
+
+    async def scenario() -> None:
+        runtime, host = MemoryRuntime(), NewHost()
+        await runtime.create(await host.prepare("ada"))
+        await runtime.start("ada")
+        life = Life().starting({})
+        keeper = Keeper("ada", Desired.RUNNING, life=life, throttle=MANY, slots=Slots(1), runtime=runtime, host=host)
+
+        async def watch() -> None:
+            async for exit_ in runtime.watch():
+                keeper.ended(exit_)
+
+        tasks = [asyncio.ensure_future(keeper.run(grace_s=1, start_timeout_s=5)), asyncio.ensure_future(watch())]
+        await until(lambda: host.fits and keeper.status is ContainerStatus.RUNNING)
+        assert len(runtime.started) == 2
+        assert not any(isinstance(payload, ContainerCrashed) for payload in host.told)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -32,6 +32,8 @@ def _row(agent: dict[str, Any]) -> tuple[str, ...]:
     state = agent["state"]["state"] if running else agent["container"]
     since = agent["state"]["since"] if running else agent["container_since"]
     detail = why(agent["state"]) if running else agent["detail"]
+    if behind := agent.get("needs_update"):
+        detail = "; ".join(filter(None, (detail, f"needs update: {behind}")))
     return (agent["name"], state, when(since), str(agent["unread"]), agent["engine"], detail)
 
 

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from hive_cli.doctor.site import Site
+from hive_cli.stack.log_file import reason_of
 from hive_cli.stack.managed import manager_of
-from hive_cli.systemd.install import AT_WORK, UNITS, Record, digest_of, state_of
+from hive_cli.systemd.install import AT_WORK, UNITS, Record, digest_of, printed_by, state_of
 from hive_contracts.errors import Refused
 from hive_runtime.checkup import EVERYTHING, Finding, State
 
@@ -42,5 +43,11 @@ def _state(name: str) -> Finding | None:
         return None
     if state == "failed":
         fix = f"look at `journalctl -u {name}`, then {START}"
-        return Finding(EVERYTHING, WHAT, State.WRONG, f"{name} has failed", fix)
+        return Finding(EVERYTHING, WHAT, State.WRONG, f"{name} has failed{_reason(name)}", fix)
     return Finding(EVERYTHING, WHAT, State.NOTE, f"{name} is {state or 'unknown'}", START)
+
+
+def _reason(name: str) -> str:
+    """Why it could not go on, as it said last, behind a colon; empty when it said nothing."""
+    said = [line for line in printed_by(name) if line.startswith("{")]
+    return f": {reason_of(said[-1])}" if said else ""

@@ -24,7 +24,11 @@ def last_reason(path: Path) -> str:
             lines = deque((line.strip() for line in file if line.strip()), maxlen=1)
     except OSError:
         return ""
-    line = lines[0] if lines else ""
+    return reason_of(lines[0]) if lines else ""
+
+
+def reason_of(line: str) -> str:
+    """`reason` of a structured line, else the line."""
     try:
         entry = json.loads(line)
     except ValueError:

@@ -240,12 +240,20 @@ def units_at_work(data: DataDir) -> list[str]:
 
 def state_of(unit: str) -> str:
     """As `systemctl is-active` says it. Raises `Refused` where systemd does not answer."""
-    command = ["systemctl", "is-active", unit]
+    return _answer("systemctl", "is-active", unit).strip()
+
+
+def printed_by(unit: str) -> list[str]:
+    """Its last lines in the journal, the newest last. Raises `Refused` where there is none."""
+    return _answer("journalctl", "--unit", unit, "--lines", "20", "--output", "cat", "--no-pager").splitlines()
+
+
+def _answer(*words: str) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LOOK_TIMEOUT_S, check=False)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=LOOK_TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Refused(str(error)) from error
-    return done.stdout.strip()
+    return done.stdout
 
 
 def _systemctl(*words: str) -> None:

@@ -16,6 +16,7 @@ from hive_runtime.bus import Bus
 from hive_runtime.errors import SettingsError
 
 INTERVAL_S: Final = 5.0
+LOOK_S: Final = 0.5
 FRESH: Final = timedelta(seconds=3 * INTERVAL_S)
 """A beat older than this is that of a service which died or hangs."""
 
@@ -41,16 +42,30 @@ async def beat(bus: Bus, service: str, *, warning: Callable[[], str] = str) -> N
 
 
 async def refuse_skew(bus: Bus, service: str) -> None:
-    """Raises `SettingsError` when a service is at work that is too old or too new to work with this one."""
-    beats = await persist(lambda: bus.hash_all(streams.SERVICES))
-    for name, text in beats.items():
+    """Raises `SettingsError` when a service is at work that is too old or too new to work with this one.
+
+    One that beat a moment ago may have ended since: it is at work when it beats again, and gone when its beat is stale.
+    """
+    seen: dict[str, datetime] = {}
+    while others := await _too_far(bus, service):
+        for other in others:
+            if other.at != seen.setdefault(other.service, other.at):
+                raise SettingsError(
+                    f"this {service} is hyperhive {VERSION}, and the {other.service} at work is {other.version}: too "
+                    "far apart to work together; stop all of them, then start those of one version"
+                )
+        await asyncio.sleep(LOOK_S)
+
+
+async def _too_far(bus: Bus, service: str) -> list[ServiceBeat]:
+    """The other services whose beat is fresh, and whose version is too far from this one's."""
+    found = []
+    for name, text in (await persist(lambda: bus.hash_all(streams.SERVICES))).items():
         try:
             other = ServiceBeat.model_validate_json(text)
         except ValueError:
             continue
         is_there = name != service and datetime.now(UTC) - other.at < FRESH
         if is_there and skew(VERSION, other.version) is Skew.REFUSED:
-            raise SettingsError(
-                f"this {service} is hyperhive {VERSION}, and the {name} at work is {other.version}: too far apart to "
-                "work together; stop all of them, then start those of one version"
-            )
+            found.append(other)
+    return found

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 from structlog.contextvars import bind_contextvars
@@ -28,13 +28,14 @@ from hive_runtime.bus import Bus
 from hive_runtime.errors import StoreUnavailable
 from hive_supervisor.containers import Premises, files_of, log_file, model_of, spec_for, traces_of
 from hive_supervisor.errors import AgentDestroyed, UnknownAgent
+from hive_supervisor.host import Origins
 from hive_supervisor.keeper import LIST_FAILS, Keeper
 from hive_supervisor.life import Life, Throttle
 from hive_supervisor.principals import Principals
 from hive_supervisor.purge import wipe_all
 from hive_supervisor.registry import Registry
-from hive_supervisor.reports import until_ready
-from hive_supervisor.runtimes.base import ContainerRuntime, ContainerSpec, Imaged, SeedFile
+from hive_supervisor.reports import misfits, until_ready
+from hive_supervisor.runtimes.base import ContainerRuntime, ContainerSpec, Imaged
 from hive_supervisor.runtimes.insisting import insist
 from hive_supervisor.runtimes.packages import lacking
 from hive_supervisor.slots import Slots
@@ -47,18 +48,6 @@ IMAGE_LOOK_S: Final = 10.0
 """Between looks for a newer image, in seconds."""
 
 log = structlog.get_logger()
-
-
-class Origins(Protocol):
-    """Where agents come from: their configurations. Its methods may block."""
-
-    def seed(self, name: str) -> tuple[SeedFile, ...]:
-        """What the state of a new agent begins with."""
-        ...
-
-    def keeps(self, name: str) -> bool:
-        """Whether its repository outlives its purge."""
-        ...
 
 
 class Fleet:
@@ -324,6 +313,10 @@ class Fleet:
     async def ready(self, name: str) -> None:
         """For a keeper: returns once the harness has reported a state other than starting. Raises `CannotStart`."""
         await until_ready(self._bus, name)
+
+    async def misfits(self, name: str) -> bool:
+        """For a keeper: whether the harness that runs is too old or too new."""
+        return await misfits(self._bus, name)
 
     async def tell(self, payload: Payload, subject: str, *, fact_id: str = "") -> None:
         """For a keeper: a fact for everyone. Told again with the same `fact_id`, it is the same."""

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
@@ -17,13 +17,13 @@ from hive_contracts.agents import (
     Operation,
     OperationProgressed,
 )
-from hive_contracts.envelope import Payload
 from hive_contracts.errors import HiveError, Unavailable
 from hive_contracts.models import RestartPolicy
 from hive_runtime.backoff import Backoff
 from hive_supervisor.errors import CannotStart
+from hive_supervisor.host import Host
 from hive_supervisor.life import Life, Run, Throttle, how_it_ended, last_words
-from hive_supervisor.runtimes.base import Container, ContainerExit, ContainerRuntime, ContainerSpec
+from hive_supervisor.runtimes.base import Container, ContainerExit, ContainerRuntime
 from hive_supervisor.runtimes.insisting import insist
 from hive_supervisor.slots import Slots
 
@@ -43,38 +43,6 @@ LIST_FAILS: Final = "containers cannot be looked at, so none is started or ended
 WAITS: Final = "waits for others to start"
 LOG_TAIL_LINES: Final = 20
 log = structlog.get_logger()
-
-
-class Host(Protocol):
-    """What a keeper asks of the supervisor."""
-
-    async def prepare(self, name: str) -> ContainerSpec:
-        """The agent's user, streams and spec. Raises `HiveError`."""
-        ...
-
-    async def version(self, name: str) -> dict[str, str]:
-        """What a container that starts now is made of."""
-        ...
-
-    async def ready(self, name: str) -> None:
-        """Returns once the harness has reported."""
-        ...
-
-    async def tell(self, payload: Payload, subject: str, *, fact_id: str = "") -> None:
-        """Put a fact into `hive:events`. One with the same `fact_id` is the same fact, told again."""
-        ...
-
-    async def changed(self, name: str) -> None:
-        """The keeper's account changed; publish it."""
-        ...
-
-    def policy(self, name: str) -> RestartPolicy:
-        """What follows a crash."""
-        ...
-
-    def keep(self, name: str, life: Life) -> None:
-        """Keep it over restarts of the supervisor. Raises nothing: what cannot be kept is logged."""
-        ...
 
 
 class Keeper:
@@ -193,6 +161,7 @@ class Keeper:
             self._came_up = True
             self._keep(self.life.going_on())
             await self._set(ContainerStatus.RUNNING, since=found.since)
+            self._restart_wanted = await self._host.misfits(self.name)
             return
         await self._find_ended(found)
 

@@ -3,14 +3,19 @@
 from functools import partial
 from typing import Final
 
+import structlog
+
 from hive_contracts import streams
 from hive_contracts.agents import AgentState, TurnState
 from hive_runtime.backoff import persist
 from hive_runtime.bus import Bus
+from hive_supervisor.errors import CannotStart
 from hive_supervisor.versions import check_harness
 
 READY_WAIT_MS: Final = 250
 """How long one look for the harness's report waits for its live stream, in milliseconds."""
+
+log = structlog.get_logger()
 
 
 async def until_ready(bus: Bus, name: str) -> None:
@@ -24,6 +29,17 @@ async def until_ready(bus: Bus, name: str) -> None:
         check_harness(name, account.harness_version)
     finally:
         await reader.aclose()
+
+
+async def misfits(bus: Bus, name: str) -> bool:
+    """Whether the harness that reported last cannot work with this hive; one that said nothing can."""
+    account = _account(await persist(lambda: bus.hash_all(streams.state(name))))
+    try:
+        check_harness(name, account.harness_version if account else "")
+    except CannotStart as error:
+        log.warning("harness of another age", agent=name, reason=str(error))
+        return True
+    return False
 
 
 def _account(fields: dict[str, str]) -> AgentState | None:
