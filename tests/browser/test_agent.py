@@ -15,7 +15,7 @@ from tests.support.axe import violations
 from tests.support.waiting import eventually
 
 from hive_contracts import streams
-from hive_contracts.agents import TurnOutcome
+from hive_contracts.agents import TurnOutcome, TurnState
 from hive_contracts.envelope import Envelope, Payload
 from hive_contracts.turns import TurnEnded, TurnEvent, TurnPartial, TurnStarted, TurnText, TurnToolCall, TurnToolResult
 from hive_runtime.bus import Append, Batch
@@ -64,6 +64,9 @@ TOP_ROW = """log => {
   const row = [...log.querySelectorAll(".row")].find((one) => one.getBoundingClientRect().top >= top);
   return [row.id, Math.round(row.getBoundingClientRect().top - top)];
 }"""
+
+
+AT = f"place => String(({TOP_ROW})(document.getElementById('turns'))) === String(place)"
 
 
 @pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
@@ -190,10 +193,7 @@ def test_who_reads_back_stays_where_they_are_when_the_page_is_drawn_anew(
         for first in (40, 50):
             await resets(page)
             await short_turns(stage, first, first + 10)
-            await page.wait_for_function(
-                f"place => String(({TOP_ROW})(document.getElementById('turns'))) == place",
-                arg=",".join(map(str, place)),
-            )
+            await page.wait_for_function(AT, arg=place)
             await expect(edit.locator(".diff-added")).to_contain_text("import Stream as Feed")
             await expect(edit).to_have_attribute("open", "")
             await expect(page.get_by_placeholder("Search its history")).to_have_value("half a wo")
@@ -265,7 +265,15 @@ def test_a_turn_has_an_address_and_words_are_found(play: Callable[[Play], None])
         history(stage.process.data_dir)
         page = await opened(stage, WIDE, "?turn=old-17")
         await expect(page.locator("#turns article", has_text=re.compile(r"task 17\b"))).to_be_in_viewport()
-        assert await page.locator("#main").get_attribute("sse-connect") is None
+        await expect(page.locator("#head .badge")).to_contain_text("idle")
+        await stage.scene.state("hm1nd", TurnState.THINKING)
+        await expect(page.locator("#head .badge")).to_contain_text("thinking")
+        place = await page.locator("#turns").evaluate(TOP_ROW)
+        await resets(page)
+        await page.wait_for_function(AT, arg=place)
+        await short_turns(stage, 0, 1)
+        await eventually(lambda: recorded(stage, "task 0."))
+        await expect(page.locator("#turns")).not_to_contain_text("task 0.")
         await page.get_by_placeholder("Search its history").fill("** 42.3")
         await page.keyboard.press("Enter")
         hit = page.locator(".hit")

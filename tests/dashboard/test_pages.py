@@ -170,7 +170,7 @@ def test_older_history_is_a_page_of_its_own_that_stands_still(tmp_path: Path) ->
         found = re.search(r'href="(/agents/hm1nd\?before=[^"]+)"', page)
         assert found
         older = await shows(hive, found[1], "text 0.")
-        assert "sse-connect" not in older
+        assert 'sse-swap="turn"' not in older
 
     in_a_hive(tmp_path, scenario)
 

@@ -43,7 +43,7 @@ router = APIRouter(prefix="/agents/{name}")
 async def render_agent(
     parts: Parts, session: Session, name: str, *, compose: ComposeForm | None = None, place: Place = NEWEST
 ) -> str:
-    """The newest end of the history, kept up to date, or another part of it, which stands still."""
+    """The newest end of the history, kept up to date, or another part of it, which stands still; the rest is live."""
     known_agent(parts, name)
     search = await search_in(parts, name, place.q, place.before) if place.q.strip() else None
     window = Window([]) if search else await window_at(parts, name, place)
@@ -52,7 +52,7 @@ async def render_agent(
 
     # in one step, so that nothing is missing between what is drawn and what the page is told from then on
     path, topic = f"/agents/{name}", agent_topic(name)
-    stream = urlencode({"page": "agent", "name": name}) if place.is_newest else ""
+    stream = urlencode({"page": "agent", "name": name})
     shell = make_shell(parts, session, name, path=path, topic=topic, stream=stream)
     agent = known_agent(parts, name)
     if place.is_newest:

@@ -141,23 +141,24 @@
   let read;
   document.addEventListener("htmx:beforeSwap", (event) => {
     const log = event.detail.target.id === "main" && stream();
-    if (!log || !event.detail.shouldSwap || !log.matches("[data-stick]") || log.dataset.left || reached(log)) return;
+    const live = log && log.matches("[data-stick]");
+    if (!log || !event.detail.shouldSwap || log.dataset.left || (live && reached(log))) return;
     const nodes = document.createDocumentFragment();
     const at = place(log);
     nodes.append(...log.childNodes); // taken out before htmx forgets what they listen to
-    read = { nodes, at, why: log.dataset.behind };
+    read = { nodes, at, live, why: log.dataset.behind };
   });
   document.addEventListener("htmx:afterSwap", () => {
     const log = read && stream();
     if (!log) return;
-    const { nodes, at, why } = read;
+    const { nodes, at, live, why } = read;
     read = undefined;
     parts = 0;
     log.replaceChildren(nodes);
     for (const further of log.querySelectorAll(":scope > .further")) delete further.dataset.watched;
     if (why) log.dataset.behind = "gap";
-    else fallBehind(log, "gap");
-    tell(log, 1);
+    else if (live) fallBehind(log, "gap");
+    if (live) tell(log, 1);
     const again = () => { if (at) putBack(log, at); };
     again();
     requestAnimationFrame(again); // turns that are drawn only when they are seen have their size now
