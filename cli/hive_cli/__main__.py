@@ -1,5 +1,6 @@
 """`hive`, and `python -m hive_cli`."""
 
+import errno
 import os
 import signal
 import sys
@@ -14,6 +15,8 @@ from hive_cli.app import app
 from hive_cli.errors import DONE, INTERRUPTED, REFUSED, exit_code_of
 from hive_cli.output import complain
 from hive_contracts.errors import HiveError
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def main() -> None:
@@ -38,11 +41,21 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except OSError as error:
-        if error.filename is None:
-            raise  # about no file that could be named
-        complain(f"{_name(error.filename)}: {error.strerror}; name another, or run this as a user who may use it")
-        return REFUSED
+        return _refused(error)
     return result if isinstance(result, int) else DONE
+
+
+def _refused(error: OSError) -> int:
+    """By the machine. Raises `error` when it is about nothing that could be named."""
+    if error.errno in NO_ROOM:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # it may be what has no room for the rest
+        where = f"{_name(error.filename)}: " if error.filename is not None else ""
+        complain(f"{where}there is no room for what is to be written; free some and run this again")
+        return REFUSED
+    if error.filename is None:
+        raise error
+    complain(f"{_name(error.filename)}: {error.strerror}; name another, or run this as a user who may use it")
+    return REFUSED
 
 
 def _name(filename: str | bytes | int) -> str:

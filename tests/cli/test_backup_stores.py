@@ -1,7 +1,11 @@
 """Snapshots: all stores of one moment, while their writers go on."""
 
 import itertools
+import os
+import shlex
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
@@ -95,6 +99,18 @@ def test_a_broken_store_is_named(tmp_path: Path) -> None:
     (tmp_path / "broker.sqlite").write_bytes(b"no database" * 200)
     with stores.opened() as found, pytest.raises(Refused, match=r"broker\.sqlite cannot be read"):
         found.take(tmp_path, lambda: 0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a small disk; run it as root")
+def test_a_disk_without_room_for_a_copy_is_told_from_a_broken_store(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "store")) as db:
+        db.executescript("CREATE TABLE t (x); INSERT INTO t VALUES (zeroblob(1000000));")
+    (small := tmp_path / "small").mkdir()
+    copy = f"stores.Snapshot(Path('store'), sqlite3.connect('{tmp_path}/store'), 1).copy(Path('{small}/copy'))"
+    program = f"import sqlite3\nfrom pathlib import Path\nfrom hive_cli.backup import stores\n{copy}"
+    script = f"mount -t tmpfs -o size=64k none {small} && exec {shlex.quote(sys.executable)} -c {shlex.quote(program)}"
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == "OSError: [Errno 28] No space left on device"
 
 
 def test_a_repository_comes_back_with_the_branches_and_tags_that_were_seen(tmp_path: Path) -> None:

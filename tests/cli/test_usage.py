@@ -14,6 +14,7 @@ from tests.cli.fake_api import FakeApi, fake_api
 
 from hive_cli.__main__ import run
 from hive_cli.app import COMMANDS
+from hive_cli.errors import REFUSED
 
 MISTAKES = """
 frobnicate
@@ -156,3 +157,12 @@ def test_a_closed_pipe_ends_it_without_a_word() -> None:
         command = [sys.executable, "-m", "hive_cli", "--help"]
         done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True, check=False)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("words", [["--help"], ["completion", "bash"], ["doctor", "--list", "--json"]])
+def test_output_for_which_there_is_no_room_is_told_in_a_sentence(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "hive_cli", *words]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == REFUSED
+    assert done.stderr == "hive: there is no room for what is to be written; free some and run this again\n"

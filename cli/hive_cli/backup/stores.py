@@ -4,6 +4,8 @@ A read transaction sees a store as it was when it began. So all are begun togeth
 committed meanwhile; then the copying may take its time.
 """
 
+import errno
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -39,10 +41,15 @@ class Snapshot:
     version: int
 
     def copy(self, target: Path) -> None:
-        """As one file without a log."""
-        with closing(sqlite3.connect(target)) as there:
-            self.db.backup(there, pages=PAGES)
-            there.execute("PRAGMA journal_mode=DELETE")
+        """As one file without a log. Raises `Refused`, `OSError` when there is no room for it."""
+        try:
+            with closing(sqlite3.connect(target)) as there:
+                self.db.backup(there, pages=PAGES)
+                there.execute("PRAGMA journal_mode=DELETE")
+        except sqlite3.Error as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+            raise Refused(f"the store {self.path} cannot be copied: {error}; see `hive doctor stores`") from error
 
 
 def store_paths(root: Path) -> list[Path]:
