@@ -9,7 +9,7 @@ import pytest
 from tests.broker.post import Post, inbox, send, told_as
 
 from hive_broker.lost import REASON, Lost
-from hive_broker.recorder import Recorder
+from hive_broker.recorder import Recorder, Step, fact
 from hive_contracts import streams
 from hive_contracts.agents import TurnOutcome
 from hive_contracts.envelope import Envelope
@@ -29,7 +29,8 @@ def with_lost(on_bus: OnBus, tmp_path: Path) -> Callable[[Scenario], None]:
     async def on_post(bus: Bus, scenario: Scenario) -> None:
         post = await Post.open(bus, tmp_path, "ada", "lin")
         try:
-            await scenario(post, Lost(bus, DeadLetterWriter(post.messages.store), post.directory))
+            letters = DeadLetterWriter(post.messages.store)
+            await scenario(post, Lost(bus, letters, post.directory, recorded=post.messages.position))
         finally:
             post.messages.close()
 
@@ -83,11 +84,11 @@ def test_what_was_handled_is_not_missing_however_late_it_is_recorded(with_lost: 
         bus, live = post.bus, streams.live("lin")
         await post.post("ada", send("lin", key="a"))
         (handled,) = _ids("a")
-        for fact in (
+        for told in (
             TurnStarted(turn_id="t", seq=0, messages=[handled]),
             TurnEnded(turn_id="t", seq=1, outcome=TurnOutcome.OK, messages=[handled]),
         ):
-            await bus.append(live, Envelope.of(fact, source="lin"))
+            await bus.append(live, Envelope.of(told, source="lin"))
         await _lose_inbox(bus, "lin")  # as who acknowledged it does
         await _look(lost, 3)
         async with aclosing(bus.reader()) as reader:
@@ -100,6 +101,21 @@ def test_what_was_handled_is_not_missing_however_late_it_is_recorded(with_lost: 
         view = post.records.get(handled)
         assert view
         assert view.state is MessageState.ACKED
+
+    with_lost(scenario)
+
+
+def test_a_record_that_is_being_made_again_is_waited_for(with_lost: Callable[[Scenario], None]) -> None:
+    async def scenario(post: Post, lost: Lost) -> None:
+        await post.post("ada", send("lin", key="a"))
+        (handled,) = _ids("a")
+        await _lose_inbox(post.bus, "lin")
+        acked = fact("lin", handled, Step(MessageState.ACKED, [handled], "t"))
+        await post.bus.append(streams.EVENTS, acked)  # long ago, but it is not on record yet
+        await _look(lost, 3)
+        await post.record()
+        await _look(lost, 3)
+        assert await inbox(post.bus, "lin") == []
 
     with_lost(scenario)
 

@@ -18,6 +18,15 @@ DEDUP_TTL_S: Final = 24 * 3600
 """How long an idempotency key is remembered, in seconds."""
 
 
+Position = tuple[int, int]
+
+
+def position(entry_id: str) -> Position:
+    """An entry id, to be compared."""
+    time, _, number = entry_id.partition("-")
+    return int(time), int(number or 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A stream entry. `fields` is empty when the entry was trimmed while pending."""

@@ -9,17 +9,10 @@ from dataclasses import dataclass, field
 
 from hive_contracts import streams
 from hive_contracts.envelope import Envelope
-from hive_runtime.bus import Ack, Batch, Delivery, Entry, Made, Member, Memory, Reader
+from hive_runtime.bus import Ack, Batch, Delivery, Entry, Made, Member, Memory, Position, Reader, position
 from hive_runtime.errors import LeaseLost, NoGroup
 
-Position = tuple[int, int]
 Take = Callable[[], list[Entry]]
-
-
-def position(entry_id: str) -> Position:
-    """An entry id, to be compared."""
-    time, _, number = entry_id.partition("-")
-    return int(time), int(number or 0)
 
 
 @dataclass(slots=True)

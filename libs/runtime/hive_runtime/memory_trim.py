@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator
 
-from hive_runtime.memory_bus import MemoryBus, position
+from hive_runtime.bus import position
+from hive_runtime.memory_bus import MemoryBus
 from hive_runtime.trim import TRIM_LIMIT, TrimRule
 
 

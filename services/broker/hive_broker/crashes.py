@@ -19,7 +19,7 @@ from hive_contracts.agents import ContainerCrashed
 from hive_contracts.envelope import Envelope
 from hive_contracts.names import MANAGER, OPERATOR
 from hive_runtime.backoff import persist
-from hive_runtime.bus import Bus, Entry
+from hive_runtime.bus import Bus, Entry, position
 
 LONGEST_S: Final = 60.0
 """The machine's clock may be set."""
@@ -66,7 +66,7 @@ class Crashes:
         crash = fact.payload(ContainerCrashed)
         async with self._one_at_a_time:
             series = (await self._all()).get(crash.agent)
-            if series and (_order(entry.id) <= _order(series.entry) or fact.id == series.fact):
+            if series and (position(entry.id) <= position(series.entry) or fact.id == series.fact):
                 return
             if series and (series.closing or fact.time >= series.since + self._window):
                 series = await self._close(series)
@@ -163,8 +163,3 @@ def _log(crash: ContainerCrashed) -> str:
     """What a container wrote, on one line each, so that none passes for one of ours."""
     lines = "\n".join(f"| {excerpt(line, LINE)}" for line in crash.log_tail[-LOG_LINES:])
     return f" Its log ends with:\n{lines}" if lines else ""
-
-
-def _order(entry_id: str) -> tuple[int, int]:
-    milliseconds, _, number = entry_id.partition("-")
-    return int(milliseconds), int(number or 0)

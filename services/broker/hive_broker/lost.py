@@ -1,8 +1,9 @@
 """Messages whose inbox entries are gone though nobody handled them: a server lost its data, somebody deleted a key.
 
 The record has them, so they are delivered again. Who is slow to record is not to be mistaken for a loss: what an agent
-acknowledged it told before, so its live stream is read to its end first; and only what is missing at two looks, a
-minute apart, is lost. A harness that still has such a message in hand takes the second copy for what it is.
+acknowledged it told before, so its live stream is read to its end first; only what is missing at two looks, a minute
+apart, is lost; and the second waits until all that was told at the first is on record, which may be being made again. A
+harness that still has such a message in hand takes the second copy for what it is.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from hive_contracts.envelope import Envelope, MalformedEnvelope
 from hive_contracts.ids import new_id
 from hive_contracts.messages import Message, MessageDelivered
 from hive_runtime.backoff import persist
-from hive_runtime.bus import Append, Batch, Bus, Delivery, Entry
+from hive_runtime.bus import Append, Batch, Bus, Delivery, Entry, position
 from hive_runtime.records.dead import DeadLetterWriter
 
 LOOK_S: Final = 60.0
@@ -31,7 +32,8 @@ log = structlog.get_logger()
 
 
 class Lost:
-    """`run` looks until cancelled. `clock` gives milliseconds since 1970."""
+    """`run` looks until cancelled. `recorded`: up to which entry of `hive:events` all is on record. `clock` gives
+    milliseconds since 1970."""
 
     def __init__(
         self,
@@ -39,12 +41,15 @@ class Lost:
         writer: DeadLetterWriter,
         directory: Directory,
         *,
+        recorded: Callable[[], str],
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._bus = bus
         self._writer = writer
         self._directory = directory
+        self._recorded = recorded
         self._clock = clock
+        self._told = "0-0"
         self._missed: frozenset[str] = frozenset()
 
     async def run(self) -> None:
@@ -54,12 +59,14 @@ class Lost:
 
     async def look(self) -> None:
         """Deliver again what is missing now and was at the last look. Raises `Unavailable`; then it was no look."""
-        missing: set[str] = set()
+        if position(self._recorded()) < position(self._told):
+            return
+        told, missing = await self._bus.last_id(streams.EVENTS), set[str]()
         for name in sorted(self._writer.waited_for() & self._directory.principals()):
             found = await self._missing(name)
             missing.update(found)
             await self._deliver(name, [one for one in found if one in self._missed])
-        self._missed = frozenset(missing)
+        self._told, self._missed = told, frozenset(missing)
 
     async def _missing(self, name: str) -> list[str]:
         """Oldest first; also what only just came or was handled, so one look proves nothing."""
