@@ -370,3 +370,20 @@ def test_who_runs_claude_is_what_the_running_hive_says(tmp_path: Path) -> None:
 
 def test_a_hive_that_systemd_does_not_start_has_no_units(tmp_path: Path) -> None:
     assert one(tmp_path, "units").state is State.OK
+
+
+@pytest.mark.parametrize(("answer", "state"), [("active", State.OK), ("failed", State.WRONG), ("inactive", State.NOTE)])
+def test_units_that_something_else_than_hive_made_are_asked_for_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, state: State
+) -> None:
+    (programs := tmp_path / "bin").mkdir()
+    for name, words in (("systemctl", answer), ("journalctl", '{"reason": "two versions apart"}')):
+        (programs / name).write_text(f"#!/bin/sh\necho '{words}'\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    data = DataDir(tmp_path)
+    data.run.mkdir()
+    data.hive_json.write_text('{"manager": "systemd"}')
+    found = one(tmp_path, "units")
+    assert found.state is state
+    assert ("has failed: two versions apart" in found.text) is (answer == "failed")

@@ -6,6 +6,7 @@ from typing import Final
 from hive_cli.doctor.site import Site
 from hive_cli.stack.log_file import reason_of
 from hive_cli.stack.managed import manager_of
+from hive_cli.stack.services import SERVICES
 from hive_cli.systemd.install import AT_WORK, UNITS, Record, digest_of, printed_by, state_of
 from hive_contracts.errors import Refused
 from hive_runtime.checkup import EVERYTHING, Finding, State
@@ -15,14 +16,25 @@ START: Final = "systemctl start hyperhive.target"
 
 
 def look(site: Site) -> Iterator[Finding]:
-    made = Record.read() if manager_of(site.data) == "systemd" else None
-    if made is None or made.data_dir != str(site.data.root):
+    if manager_of(site.data) != "systemd":
         yield Finding(EVERYTHING, WHAT, State.OK, "systemd does not start this hive")
+        return
+    made = Record.read()
+    if made is None or made.data_dir != str(site.data.root):
+        yield from _of_others()
         return
     found = [*_changed(made), *(finding for name in made.units if (finding := _state(name)))]
     yield from found
     if not found:
         yield Finding(EVERYTHING, WHAT, State.OK, f"{len(made.units)} units run, as they were installed")
+
+
+def _of_others() -> Iterator[Finding]:
+    """Units that `hive install` did not make, as those of NixOS: whether they run is all that can be told."""
+    found = [finding for service in SERVICES if (finding := _state(f"hyperhive-{service.name}.service"))]
+    yield from found
+    if not found:
+        yield Finding(EVERYTHING, WHAT, State.OK, f"{len(SERVICES)} units run, which `hive install` did not make")
 
 
 def _changed(made: Record) -> Iterator[Finding]:
