@@ -4,23 +4,27 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 from tests.broker.post import register, send
 from tests.support.redis_server import RedisServer
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, until
 
 from hive_broker.config import BrokerSettings
+from hive_broker.lost import REASON
 from hive_broker.service import Broker, run
 from hive_contracts import streams
 from hive_contracts.agents import ServiceBeat, TurnOutcome
 from hive_contracts.envelope import Envelope
+from hive_contracts.ids import message_id
 from hive_contracts.messages import MessageAccepted, MessageAcked, MessageDelivered, MessageState
 from hive_contracts.names import OPERATOR
 from hive_contracts.stores import StoreReplaced
 from hive_contracts.turns import TurnEnded, TurnStarted
+from hive_runtime.acl import BROKER, broker_rules
 from hive_runtime.backoff import persist
 from hive_runtime.bus import Bus, ensure_principal
 from hive_runtime.errors import StoreUnavailable
@@ -34,10 +38,10 @@ T = TypeVar("T")
 
 
 @asynccontextmanager
-async def _broker(bus: Bus, data_dir: Path) -> AsyncIterator[asyncio.Task[None]]:
+async def _broker(bus: Bus, data_dir: Path, **settings: float) -> AsyncIterator[asyncio.Task[None]]:
     """Runs while the block does; must then end cleanly by cancellation."""
     with closing(MessageWriter(data_dir / "broker.sqlite")) as messages:
-        task = asyncio.create_task(Broker(BrokerSettings(), data_dir, bus, messages).run())
+        task = asyncio.create_task(Broker(BrokerSettings(**settings), data_dir, bus, messages).run())
         try:
             yield task
         finally:
@@ -143,6 +147,33 @@ def test_after_the_server_lost_everything_it_goes_on_by_itself(redis: RedisServe
                 (arrived,) = await _next(bus, streams.inbox("lin"), MessageDelivered.TYPE)
                 assert arrived.payload(MessageDelivered).message.body == "after"
                 assert not task.done()
+
+    asyncio.run(scenario())
+
+
+def test_what_an_emptied_server_lost_comes_again_by_itself(redis: RedisServer, tmp_path: Path) -> None:
+    records = MessageReader(tmp_path / "broker.sqlite")
+
+    async def scenario() -> None:
+        own = replace(redis.address, username=BROKER, password="p" * 20)
+        async with (
+            aclosing(RedisBus(redis.address, load_functions=True)) as bus,
+            aclosing(RedisAdmin(redis.address)) as admin,
+            aclosing(RedisBus(own, load_functions=True)) as brokers,
+        ):
+            await admin.set_user(BROKER, broker_rules("p" * 20))
+            await register(bus, "ada", "lin")
+            async with _broker(brokers, tmp_path, missing_look_s=0.1):
+                await bus.append(streams.outbox("ada"), send("lin", "waits", key="k"))
+                identity = message_id("ada", "k", "lin")
+                await until(lambda: (view := records.get(identity)) and view.state is MessageState.DELIVERED)
+                await admin.flush()
+                await register(bus, "ada", "lin")  # as the supervisor does it
+                (arrived,) = await _next(bus, streams.inbox("lin"), MessageDelivered.TYPE)
+                assert arrived.payload(MessageDelivered).message.id == identity
+                view = records.get(identity)
+                assert view
+                assert view.steps[-1].detail == REASON
 
     asyncio.run(scenario())
 

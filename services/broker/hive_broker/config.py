@@ -23,4 +23,5 @@ class BrokerSettings(Settings):
     trace_window_s: float = Field(default=600, gt=0, description="that window, in seconds")
     max_open_questions: int = Field(default=50, ge=1, description="questions of one agent that may be open at once")
     max_reminders: int = Field(default=100, ge=1, description="reminders of one agent that may wait at once")
+    missing_look_s: float = Field(default=60, gt=0, description="seconds between looks for messages gone from an inbox")
     crash_note_s: float = Field(default=900, ge=1, description="seconds in which further crashes are only counted")

@@ -1,9 +1,9 @@
 """Messages whose inbox entries are gone though nobody handled them: a server lost its data, somebody deleted a key.
 
 The record has them, so they are delivered again. Who is slow to record is not to be mistaken for a loss: what an agent
-acknowledged it told before, so its live stream is read to its end first; only what is missing at two looks, a minute
-apart, is lost; and the second waits until all that was told at the first is on record, which may be being made again. A
-harness that still has such a message in hand takes the second copy for what it is.
+acknowledged it told before, so its live stream is read to its end first; only what is missing at two looks is lost; and
+the second waits until all that was told at the first is on record, which may be being made again. A harness that still
+has such a message in hand takes the second copy for what it is.
 """
 
 import asyncio
@@ -24,7 +24,6 @@ from hive_runtime.backoff import persist
 from hive_runtime.bus import Append, Batch, Bus, Delivery, Entry, position
 from hive_runtime.records.dead import DeadLetterWriter
 
-LOOK_S: Final = 60.0
 PAGE: Final = 200
 REASON: Final = "delivered again: it had gone from the inbox"
 
@@ -42,19 +41,21 @@ class Lost:
         directory: Directory,
         *,
         recorded: Callable[[], str],
+        look_s: float = 60,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._bus = bus
         self._writer = writer
         self._directory = directory
         self._recorded = recorded
+        self._look_s = look_s
         self._clock = clock
         self._told = "0-0"
         self._missed: frozenset[str] = frozenset()
 
     async def run(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(self._look_s)
             await persist(self.look)
 
     async def look(self) -> None:

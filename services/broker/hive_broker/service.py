@@ -110,7 +110,7 @@ class Broker:
         self._loops = LoopReport(bus=bus, messages=messages, known=self._known, mail=self._mail)
         letters = DeadLetterWriter(messages.store)
         self._dead = DeadLetters(bus=bus, writer=letters, directory=self._directory, mail=self._mail, settings=config)
-        self._lost = Lost(bus, letters, self._directory, recorded=messages.position)
+        self._lost = Lost(bus, letters, self._directory, recorded=messages.position, look_s=config.missing_look_s)
         self._threads = Threads.build(
             ThreadWriter(messages.store),
             known=self._known,
