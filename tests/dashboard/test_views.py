@@ -14,7 +14,7 @@ from hive_dashboard import views
 from hive_dashboard.registry import AgentView
 from hive_dashboard.render import Renderer
 from hive_dashboard.views.badge import badge_of
-from hive_dashboard.words import count, duration
+from hive_dashboard.words import count, duration, money
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MODULES = [import_module(f"{views.__name__}.{module.name}") for module in iter_modules(views.__path__)]
@@ -108,3 +108,7 @@ def test_an_age_is_relative_with_the_exact_time_on_hover(ago: timedelta, words: 
 def test_figures_are_short() -> None:
     assert [duration(ms) for ms in (80, 12_300, 75_000, 7_500_000)] == ["0.1 s", "12 s", "1 min 15 s", "2 h 5 min"]
     assert [count(n) for n in (999, 1500, 2_300_000)] == ["999", "1.5k", "2.3M"]
+
+
+def test_money_is_never_said_to_be_nothing_when_it_is_little() -> None:
+    assert [money(usd) for usd in (0, 0.00002, 0.0421, 2.5)] == ["$0.00", "<$0.0001", "$0.0421", "$2.50"]

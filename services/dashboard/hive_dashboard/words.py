@@ -1,5 +1,10 @@
 """Figures as short words for people."""
 
+from typing import Final
+
+LEAST_USD: Final = 0.0001
+"""The smallest amount that is said as it is."""
+
 
 def relative(seconds: float) -> str:
     """`app.js` says it in the same words."""
@@ -22,6 +27,8 @@ def duration(milliseconds: int) -> str:
 
 
 def money(usd: float) -> str:
+    if 0 < usd < LEAST_USD:
+        return f"<${LEAST_USD}"
     return f"${usd:.2f}" if usd >= 1 or usd == 0 else f"${usd:.4f}"
 
 
