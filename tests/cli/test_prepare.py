@@ -85,6 +85,9 @@ def test_it_refuses_beside_a_running_hive(prepare: Callable[..., int], data: Pat
     with held(DataDir(data)):
         assert prepare() == 4
     assert "hive down" in capsys.readouterr().err
+    with held(DataDir(data), "hive backup"):
+        assert prepare() == 4
+    assert "`hive backup`" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("user", "status"), [("nobody-of-this-name", 2), ("12", 2), ("a:b", 2)])

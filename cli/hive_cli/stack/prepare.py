@@ -38,7 +38,9 @@ class Wishes:
 def prepare(data: DataDir, wishes: Wishes, environ: Mapping[str, str], report: Callable[[str], None]) -> None:
     """Raises `HiveError`."""
     data_dir.check_place(data)
-    if lock.running_pid(data) is not None:
+    if (by := lock.holder(data)) and not by.is_hive:
+        raise lock.in_use(data, by)
+    if by:
         raise Refused(f"`hive up` runs with the data directory {data.root}; stop it with `hive down` first")
     settings = config.read(data, environ)
     whose = owner.find(wishes.user) if wishes.user else None

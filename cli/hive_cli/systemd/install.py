@@ -87,7 +87,9 @@ def layout_of(data: DataDir, user: str, redis_url: str) -> Layout:
 def install(data: DataDir, layout: Layout, report: Report, *, dry_run: bool, start: bool) -> None:
     """May be repeated: a newer hyperhive writes its units over the older's. Raises `HiveError`."""
     _check_machine()
-    if lock.running_pid(data) is not None:
+    if (by := lock.holder(data)) and not by.is_hive:
+        raise lock.in_use(data, by)
+    if by:
         raise Refused(f"`hive up` runs with the data directory {data.root}; stop it with `hive down` first")
     before = Record.read()
     if before and before.data_dir != str(data.root):
