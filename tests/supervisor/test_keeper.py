@@ -10,7 +10,7 @@ from hive_contracts.envelope import Payload
 from hive_contracts.models import RestartPolicy
 from hive_supervisor.keeper import USEFUL_RESTART_S, Keeper
 from hive_supervisor.life import Life, Throttle
-from hive_supervisor.runtimes.base import ContainerSpec
+from hive_supervisor.runtimes.base import Container, ContainerSpec
 from hive_supervisor.runtimes.memory import MemoryRuntime
 from hive_supervisor.slots import Slots
 from hive_supervisor.versions import check_harness
@@ -135,6 +135,43 @@ def test_a_harness_of_another_age_that_an_earlier_supervisor_left_is_started_ane
         await until(lambda: host.fits and keeper.status is ContainerStatus.RUNNING)
         assert len(runtime.started) == 2
         assert not any(isinstance(payload, ContainerCrashed) for payload in host.told)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+
+def test_a_restart_that_is_asked_for_before_the_supervisor_has_looked_is_done() -> None:
+    class SlowRuntime(MemoryRuntime):
+        may = asyncio.Event()
+
+        async def list(self) -> dict[str, Container]:
+            await self.may.wait()
+            return await super().list()
+
+    class ReadyHost(Host):
+        async def ready(self, name: str) -> None:
+            return None
+
+    async def scenario() -> None:
+        runtime, host = SlowRuntime(), ReadyHost()
+        await runtime.create(await host.prepare("ada"))
+        await runtime.start("ada")
+        life = Life().starting({})
+        keeper = Keeper("ada", Desired.RUNNING, life=life, throttle=MANY, slots=Slots(1), runtime=runtime, host=host)
+
+        async def watch() -> None:
+            async for exit_ in runtime.watch():
+                keeper.ended(exit_)
+
+        tasks = [asyncio.ensure_future(keeper.run(grace_s=1, start_timeout_s=5)), asyncio.ensure_future(watch())]
+        await asyncio.sleep(0)
+        keeper.want(Desired.RUNNING, restart="restart")
+        runtime.may.set()
+        async with asyncio.timeout(20):
+            await keeper.settled()
+        assert len(runtime.started) == 2
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

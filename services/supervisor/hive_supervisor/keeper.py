@@ -73,7 +73,7 @@ class Keeper:
         self._host = host
         self._restart_wanted = False
         self._restart_as = "restart"
-        self._came_up = False
+        self._looked = self._came_up = False
         self._late = ""
         self._lifts = self._tried = 0
         self._exit: ContainerExit | None = None
@@ -85,7 +85,7 @@ class Keeper:
         """What it is to be from now on. `restart`: what to call it, if it is to be stopped first. `lift`: start it
         though it crashed often."""
         self.desired = desired
-        self._restart_wanted = bool(restart) and self._up
+        self._restart_wanted = bool(restart) and (self._up or not self._looked)
         self._restart_as = restart or "restart"
         self._backoff.reset()
         self._lifts += lift
@@ -157,12 +157,15 @@ class Keeper:
     async def _find(self) -> None:
         """What an earlier supervisor left: a container that runs, or one that ended meanwhile."""
         found = (await insist(self._runtime.list, LIST_FAILS)).get(self.name)
+        self._looked = True
         if found and found.running:
             self._came_up = True
             self._keep(self.life.going_on())
             await self._set(ContainerStatus.RUNNING, since=found.since)
-            self._restart_wanted = await self._host.misfits(self.name)
+            if await self._host.misfits(self.name):
+                self._restart_wanted = True
             return
+        self._restart_wanted = False
         await self._find_ended(found)
 
     async def _find_ended(self, found: Container | None) -> None:
