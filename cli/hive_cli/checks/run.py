@@ -19,7 +19,7 @@ from hive_cli.output import bold, complain, say
 from hive_contracts.errors import Refused
 
 ROOT: Final = Path(__file__).resolve().parents[3]
-MOST_HIVES: Final = 2
+MOST_HIVES: Final = 3
 """Whole hives at once: each brings processes of its own, a browser or a container engine."""
 
 SMALL: Final = "not system and not browser and not claude"
@@ -104,13 +104,13 @@ def _run_tests(pytest_args: Sequence[str], *, quick: bool, beside: Future[list[O
 
 
 def _phases(*, alone: bool, quick: bool) -> tuple[tuple[str, ...], ...]:
-    """Small tests in a process more than there are cores, for they wait, too; then whole hives, a file at a time."""
+    """In a process more than there are cores, for tests wait, too: small ones, then whole hives, a file at a time."""
     if alone:
         return (QUICK if quick else (),)
     side_by_side = (f"--numprocesses={_cores() + 1}", "--dist=worksteal")
     if quick:
         return ((*QUICK, *side_by_side),)
-    whole = ("-m", f"not ({SMALL})", f"--numprocesses={min(_cores(), MOST_HIVES)}", "--dist=loadfile")
+    whole = ("-m", f"not ({SMALL})", f"--numprocesses={min(_cores() + 1, MOST_HIVES)}", "--dist=loadfile")
     return (("-m", SMALL, *side_by_side), whole)
 
 
