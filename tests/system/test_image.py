@@ -84,7 +84,8 @@ def test_what_is_there_is_not_built_again_and_the_command_line_shows_it(image: I
     assert (found["version"], found["new"]) == (image.version, False)
     assert image.version in hive("list").stdout
     listed = json.loads(hive("list", "--json").stdout)
-    assert listed["images"][0]["made_of"]["sources"] == image.facts["sources"]
+    made_of = {one["version"]: one["made_of"] for one in listed["images"]}
+    assert made_of[image.version]["sources"] == image.facts["sources"]
     (tmp_path / "agents/ada").mkdir(parents=True)
     (tmp_path / "agents/ada/unit.json").write_text(json.dumps({"image": image.version}))
     refused = hive("remove", image.version, "--yes")
