@@ -87,6 +87,7 @@ class Hive:
             "HIVE_BROKER_SENDER_PER_MINUTE": "10000000",
             "HIVE_BROKER_PAIR_PER_MINUTE": "10000000",
             "HIVE_BROKER_INBOX_HARD": "10000000",
+            "HIVE_BROKER_MISSING_LOOK_S": "3600",  # its agents tell nothing of what they do, as if it were lost
         }
         with (self._data_dir / "broker.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(

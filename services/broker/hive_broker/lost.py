@@ -21,7 +21,7 @@ from hive_contracts.envelope import Envelope, MalformedEnvelope
 from hive_contracts.ids import new_id
 from hive_contracts.messages import Message, MessageDelivered
 from hive_runtime.backoff import persist
-from hive_runtime.bus import Append, Batch, Bus, Delivery, Entry, position
+from hive_runtime.bus import Append, Batch, Bus, Delivery, Entry, Reader, position
 from hive_runtime.records.dead import DeadLetterWriter
 
 PAGE: Final = 200
@@ -63,29 +63,22 @@ class Lost:
         if position(self._recorded()) < position(self._told):
             return
         told, missing = await self._bus.last_id(streams.EVENTS), set[str]()
-        for name in sorted(self._writer.waited_for() & self._directory.principals()):
-            found = await self._missing(name)
-            missing.update(found)
-            await self._deliver(name, [one for one in found if one in self._missed])
+        async with aclosing(self._bus.reader()) as reader:
+            for name in sorted(self._writer.waited_for() & self._directory.principals()):
+                found = await self._missing(name, reader)
+                missing.update(found)
+                await self._deliver(name, [one for one in found if one in self._missed])
         self._told, self._missed = told, frozenset(missing)
 
-    async def _missing(self, name: str) -> list[str]:
+    async def _missing(self, name: str, reader: Reader) -> list[str]:
         """Oldest first; also what only just came or was handled, so one look proves nothing."""
         waiting = self._writer.waiting(name, before=self._clock())
         if len(waiting) <= await self._bus.depth(streams.inbox(name)):
             return []
-        there = await self._in_inbox(name)
+        there = await _in_inbox(name, reader)
         if not await self._bus.is_read(streams.live(name), streams.GROUP_RECORDER):
             return []
         return [one for one in self._writer.waiting(name, before=self._clock()) if one not in there]
-
-    async def _in_inbox(self, name: str) -> set[str]:
-        stream, cursor, found = streams.inbox(name), "0-0", set[str]()
-        async with aclosing(self._bus.reader()) as reader:
-            while entries := await reader.read_after({stream: cursor}, count=PAGE, block_ms=0):
-                cursor = entries[-1].id
-                found.update(message_id for entry in entries if (message_id := _message_of(entry)))
-        return found
 
     async def _deliver(self, name: str, ids: Sequence[str]) -> None:
         if ids:
@@ -109,3 +102,12 @@ def _message_of(entry: Entry) -> str | None:
         return Envelope.decode(entry.fields).payload(MessageDelivered).message.id
     except MalformedEnvelope:
         return None
+
+
+async def _in_inbox(name: str, reader: Reader) -> set[str]:
+    """The messages whose entries are there."""
+    stream, cursor, found = streams.inbox(name), "0-0", set[str]()
+    while entries := await reader.read_after({stream: cursor}, count=PAGE, block_ms=0):
+        cursor = entries[-1].id
+        found.update(message_id for entry in entries if (message_id := _message_of(entry)))
+    return found
