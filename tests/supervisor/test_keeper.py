@@ -1,6 +1,8 @@
 """A keeper's patience: pauses grow between crashes, and a wish ends a pause."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.support.waiting import until
@@ -55,32 +57,44 @@ class Host:
         return None
 
 
+class ReadyHost(Host):
+    async def ready(self, name: str) -> None:
+        return None
+
+
+@asynccontextmanager
+async def at_work(keeper: Keeper, runtime: MemoryRuntime) -> AsyncIterator[None]:
+    """It keeps its container, and hears of its ends."""
+
+    async def watch() -> None:
+        async for exit_ in runtime.watch():
+            keeper.ended(exit_)
+
+    tasks = [asyncio.ensure_future(keeper.run(grace_s=1, start_timeout_s=5)), asyncio.ensure_future(watch())]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 def test_a_container_that_always_crashes_is_not_started_in_a_loop() -> None:
     async def scenario() -> None:
         runtime, host = CrashingRuntime(), Host()
         keeper = Keeper("ada", Desired.RUNNING, life=Life(), throttle=MANY, slots=Slots(1), runtime=runtime, host=host)
 
-        async def watch() -> None:
-            async for exit_ in runtime.watch():
-                keeper.ended(exit_)
-
-        tasks = [
-            asyncio.ensure_future(keeper.run(grace_s=1, start_timeout_s=5)),
-            asyncio.ensure_future(watch()),
-        ]
-        await until(lambda: keeper.restarts == 2)
-        for _ in range(20):
-            await asyncio.sleep(0)
-        assert keeper.status is ContainerStatus.CRASHED
-        assert len(runtime.started) == 2
-        assert {type(payload) for payload in host.told} == {ContainerCrashed, OperationProgressed}
-        keeper.want(Desired.STOPPED)
-        await keeper.settled()
-        await until(lambda: keeper.status is ContainerStatus.STOPPED)
-        assert len(runtime.started) == 2
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        async with at_work(keeper, runtime):
+            await until(lambda: keeper.restarts == 2)
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert keeper.status is ContainerStatus.CRASHED
+            assert len(runtime.started) == 2
+            assert {type(payload) for payload in host.told} == {ContainerCrashed, OperationProgressed}
+            keeper.want(Desired.STOPPED)
+            await keeper.settled()
+            await until(lambda: keeper.status is ContainerStatus.STOPPED)
+            assert len(runtime.started) == 2
 
     asyncio.run(scenario())
 
@@ -95,17 +109,10 @@ def test_a_harness_of_another_age_is_refused_with_a_sentence() -> None:
         once = Throttle(tries=1, crashes=1, window_s=1800)
         keeper = Keeper("ada", Desired.RUNNING, life=Life(), throttle=once, slots=Slots(1), runtime=runtime, host=host)
 
-        async def watch() -> None:
-            async for exit_ in runtime.watch():
-                keeper.ended(exit_)
-
-        tasks = [asyncio.ensure_future(keeper.run(grace_s=1, start_timeout_s=5)), asyncio.ensure_future(watch())]
-        await until(lambda: keeper.status is ContainerStatus.QUARANTINED)
-        assert "the harness in the container of ada is hyperhive 99.0.0" in keeper.detail
-        assert "hive image build" in keeper.detail
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        async with at_work(keeper, runtime):
+            await until(lambda: keeper.status is ContainerStatus.QUARANTINED)
+            assert "the harness in the container of ada is hyperhive 99.0.0" in keeper.detail
+            assert "hive image build" in keeper.detail
 
     asyncio.run(scenario())
 
@@ -127,17 +134,10 @@ def test_a_harness_of_another_age_that_an_earlier_supervisor_left_is_started_ane
         life = Life().starting({})
         keeper = Keeper("ada", Desired.RUNNING, life=life, throttle=MANY, slots=Slots(1), runtime=runtime, host=host)
 
-        async def watch() -> None:
-            async for exit_ in runtime.watch():
-                keeper.ended(exit_)
-
-        tasks = [asyncio.ensure_future(keeper.run(grace_s=1, start_timeout_s=5)), asyncio.ensure_future(watch())]
-        await until(lambda: host.fits and keeper.status is ContainerStatus.RUNNING)
-        assert len(runtime.started) == 2
-        assert not any(isinstance(payload, ContainerCrashed) for payload in host.told)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        async with at_work(keeper, runtime):
+            await until(lambda: host.fits and keeper.status is ContainerStatus.RUNNING)
+            assert len(runtime.started) == 2
+            assert not any(isinstance(payload, ContainerCrashed) for payload in host.told)
 
     asyncio.run(scenario())
 
@@ -150,10 +150,6 @@ def test_a_restart_that_is_asked_for_before_the_supervisor_has_looked_is_done() 
             await self.may.wait()
             return await super().list()
 
-    class ReadyHost(Host):
-        async def ready(self, name: str) -> None:
-            return None
-
     async def scenario() -> None:
         runtime, host = SlowRuntime(), ReadyHost()
         await runtime.create(await host.prepare("ada"))
@@ -161,20 +157,13 @@ def test_a_restart_that_is_asked_for_before_the_supervisor_has_looked_is_done() 
         life = Life().starting({})
         keeper = Keeper("ada", Desired.RUNNING, life=life, throttle=MANY, slots=Slots(1), runtime=runtime, host=host)
 
-        async def watch() -> None:
-            async for exit_ in runtime.watch():
-                keeper.ended(exit_)
-
-        tasks = [asyncio.ensure_future(keeper.run(grace_s=1, start_timeout_s=5)), asyncio.ensure_future(watch())]
-        await asyncio.sleep(0)
-        keeper.want(Desired.RUNNING, restart="restart")
-        runtime.may.set()
-        async with asyncio.timeout(20):
-            await keeper.settled()
-        assert len(runtime.started) == 2
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        async with at_work(keeper, runtime):
+            await asyncio.sleep(0)
+            keeper.want(Desired.RUNNING, restart="restart")
+            runtime.may.set()
+            async with asyncio.timeout(20):
+                await keeper.settled()
+            assert len(runtime.started) == 2
 
     asyncio.run(scenario())
 
@@ -182,10 +171,6 @@ def test_a_restart_that_is_asked_for_before_the_supervisor_has_looked_is_done() 
 def test_a_container_that_had_come_up_waits_for_two_seconds_at_most() -> None:
     """However often it crashed: the message that it was at work on waits for it."""
     waits: list[float] = []
-
-    class ReadyHost(Host):
-        async def ready(self, name: str) -> None:
-            return None
 
     class Observed(Keeper):
         async def _wait(self, seconds: float | None) -> None:
@@ -200,18 +185,11 @@ def test_a_container_that_had_come_up_waits_for_two_seconds_at_most() -> None:
             "ada", Desired.RUNNING, life=Life(), throttle=MANY, slots=Slots(1), runtime=runtime, host=host
         )
 
-        async def crash_always() -> None:
-            async for exit_ in runtime.watch():
-                keeper.ended(exit_)
-
-        tasks = [asyncio.ensure_future(keeper.run(grace_s=1, start_timeout_s=5)), asyncio.ensure_future(crash_always())]
-        for number in range(1, 12):
-            await until(lambda: keeper.status is ContainerStatus.RUNNING)
-            runtime.crash("ada", status=1)
-            await until(lambda number=number: keeper.restarts == number)  # type: ignore[misc]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        async with at_work(keeper, runtime):
+            for number in range(1, 12):
+                await until(lambda: keeper.status is ContainerStatus.RUNNING)
+                runtime.crash("ada", status=1)
+                await until(lambda number=number: keeper.restarts == number)  # type: ignore[misc]
 
     asyncio.run(scenario())
     assert len(waits) >= 9  # the first restart came at once
