@@ -5,7 +5,6 @@ They outlive a supervisor that was killed, so that the next one goes on with the
 
 import argparse
 import asyncio
-import json
 import os
 import sys
 from collections.abc import Iterable
@@ -15,7 +14,6 @@ from typing import Final
 
 import structlog
 
-from hive_contracts.errors import HiveError
 from hive_runtime import logging, settings
 from hive_runtime.errors import StoreUnavailable
 from hive_supervisor.config import RuntimeChoice, SupervisorSettings
@@ -24,6 +22,7 @@ from hive_supervisor.doctor.site import Site
 from hive_supervisor.images.config import ImageSettings
 from hive_supervisor.runtimes.choose import Place, build
 from hive_supervisor.store import SupervisorStore
+from hive_supervisor.telling import tell
 
 STORE: Final = "supervisor.sqlite"
 log = structlog.get_logger()
@@ -63,14 +62,13 @@ def main() -> int:
     logging.configure("remains", "WARNING")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir", type=Path, required=True)
-    data_dir = parser.parse_args().data_dir
-    try:
-        config = settings.load(SupervisorSettings, "supervisor", data_dir=data_dir, environ=os.environ)
-        answer: dict[str, object] = {"done": end_remains(Site(data_dir, config, ImageSettings(), os.environ))}
-    except HiveError as error:
-        answer = {"error": str(error), "code": error.code, "status": error.status}
-    sys.stdout.write(json.dumps(answer) + "\n")
-    return 0
+    arguments = parser.parse_args()
+    return tell(lambda: _end_remains_of(arguments.data_dir))
+
+
+def _end_remains_of(data_dir: Path) -> list[str]:
+    config = settings.load(SupervisorSettings, "supervisor", data_dir=data_dir, environ=os.environ)
+    return end_remains(Site(data_dir, config, ImageSettings(), os.environ))
 
 
 if __name__ == "__main__":

@@ -4,13 +4,11 @@ It starts nothing and asks no hive; it changes nothing without `--fix`.
 """
 
 import argparse
-import json
 import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from hive_contracts.errors import HiveError
 from hive_runtime import settings
 from hive_runtime.checkup import Finding, State, examine
 from hive_supervisor.config import RuntimeChoice, SupervisorSettings
@@ -18,6 +16,7 @@ from hive_supervisor.doctor.machine import RUNTIME
 from hive_supervisor.doctor.registry import CHECKS
 from hive_supervisor.doctor.site import Site
 from hive_supervisor.images.config import ImageSettings
+from hive_supervisor.telling import tell
 
 
 def verdict(found: list[Finding], wanted: RuntimeChoice) -> str:
@@ -50,12 +49,7 @@ def main() -> int:
     parser.add_argument("--fix", action="store_true")
     parser.add_argument("--idle", action="store_true", help="the hive does not run")
     parser.add_argument("--only", action="append", metavar="CHECK")
-    try:
-        answer: dict[str, object] = {"done": _answer(parser.parse_args())}
-    except HiveError as error:
-        answer = {"error": str(error), "code": error.code, "status": error.status}
-    sys.stdout.write(json.dumps(answer) + "\n")
-    return 0
+    return tell(lambda: _answer(parser.parse_args()))
 
 
 if __name__ == "__main__":
