@@ -1,20 +1,25 @@
 """What becomes of messages: acknowledged once, put back, sent once, whatever happens in between."""
 
 import asyncio
+import signal
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.conftest import Scenario
 from tests.support.agent_rig import AGENT, PATIENCE_S, config_for, of_type, outside, running
+from tests.support.waiting import until
 
 from hive_contracts import streams
 from hive_contracts.agents import AgentStateChanged
 from hive_contracts.envelope import Envelope
 from hive_contracts.messages import MessageAcked
 from hive_contracts.turns import TurnEnded, TurnNote, TurnStarted, TurnToolResult
+from hive_harness.engine import EngineProcess
 from hive_harness.service import Harness
 from hive_runtime.bus import Ack, Batch, Bus
 from hive_runtime.errors import LeaseLost
@@ -338,3 +343,26 @@ def test_engines_that_die_on_an_old_session_are_given_a_new_one(tmp_path: Path) 
             assert outcomes == ["engine_crashed", "ok"]
 
     asyncio.run(main())
+
+
+def test_an_engine_that_begins_while_the_harness_ends_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: asyncio.Queue[EngineProcess] = asyncio.Queue()
+    start = EngineProcess.start
+
+    async def at_the_last_moment(*what: Any) -> EngineProcess:
+        process = await start(*what)
+        begun.put_nowait(process)
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return process
+
+    async def scenario() -> None:
+        bus = MemoryBus()
+        monkeypatch.setattr(EngineProcess, "start", at_the_last_moment)
+        async with outside(bus) as world, running(config_for(tmp_path), bus):
+            await world.deliver("!say hello")
+            process = await begun.get()
+        await until(lambda: process.ended)
+        assert process.exit_status == -signal.SIGKILL
+
+    asyncio.run(scenario())

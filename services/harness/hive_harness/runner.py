@@ -229,7 +229,13 @@ class EngineRunner:
         attachment = self._attach(resumed, self._model())
         process = await EngineProcess.start(self._kind.command(attachment), self._take_stderr)
         log.info("engine started", pid=process.pid, session=resumed, model=attachment.model)
-        pump = self._group.create_task(process.pump(), context=self._outside)
+        pumping = process.pump()
+        try:
+            pump = self._group.create_task(pumping, context=self._outside)
+        except RuntimeError as error:  # the harness ended while the engine began
+            pumping.close()
+            process.kill()
+            raise asyncio.CancelledError from error
         return _Warm(process, pump, resumed, attachment.model)
 
     async def _until_result(self, turn: Turn, warm: _Warm) -> dict[str, Any] | None:
